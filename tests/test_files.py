@@ -1,0 +1,36 @@
+import pickle
+
+import pytest
+
+from bayesaffect.errors import InputError
+from bayesaffect.files import atomic, file_hash, key, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_keys_depend_on_content_and_not_on_order_of_names():
+    assert key({"a": 1, "b": 2}, "x") == key({"b": 2, "a": 1}, "x") != key({"a": 1, "b": 3}, "x")
+
+
+def test_equal_content_has_an_equal_hash(tmp_path):
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        write_text(tmp_path / name, text)
+    assert file_hash(tmp_path / "a") == file_hash(tmp_path / "b") != file_hash(tmp_path / "c")
+
+
+def test_nan_is_not_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+
+
+def test_an_error_tells_what_where_and_what_to_do_and_survives_a_worker():
+    error = InputError("probabilities sum to 1.3", where="votes.csv, row 7", remedy="normalise them")
+    assert str(error) == "votes.csv, row 7: probabilities sum to 1.3; normalise them"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

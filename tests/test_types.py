@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayesaffect.errors import InputError
+from bayesaffect.types import Fold, Opinions, Predictive, Recording, Segment, Target, Trials
+
+VALENCE = Target("valence", bounds=(1, 9))
+
+
+def index(names, modalities):
+    coords = {
+        "trial": names,
+        "modality": modalities,
+        "subject": ("trial", [n[:1] for n in names]),
+        "stimulus": ("trial", ["clip"] * len(names)),
+    }
+    return xr.DataArray(np.ones((len(names), len(modalities)), dtype=bool), dims=("trial", "modality"), coords=coords)
+
+
+def trials(names, modalities, value=1.0):
+    present = index(names, modalities)
+    block = xr.Dataset({"features": (("trial", "feature"), np.full((len(names), 2), value))}, {"trial": names})
+    truth = xr.Dataset({"valence": ("trial", np.zeros(len(names)))}, {"trial": names})
+    return Trials((VALENCE,), dict.fromkeys(modalities, block), present, truth, present.astype(float))
+
+
+def predictive(names, trained_on=("z",), seen=False):
+    shape = (3, len(names))
+    draws = {"dims": ("draw", "trial"), "coords": {"trial": names}}
+    subject = index(names, ["m"])["subject"]
+    who = xr.DataArray(np.full((len(names), len(trained_on)), seen), dims=("trial", "trained_subject"))
+    who = who.assign_coords(trial=names, trained_subject=list(trained_on))
+    mean = xr.DataArray(np.arange(3 * len(names), dtype=float).reshape(shape), **draws)
+    return Predictive((VALENCE,), subject, {"valence": mean}, {"valence": xr.ones_like(mean)}, trained_on=who)
+
+
+def test_ratings_map_to_the_unit_scale_and_back():
+    assert VALENCE.to_unit(3) == -0.5
+    np.testing.assert_allclose(VALENCE.from_unit(VALENCE.to_unit([1, 4.5, 9])), [1, 4.5, 9])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"bounds": (9, 1)}, {"levels": ("joy",)}, {"bounds": (0, 1), "levels": ("a", "b")}]
+)
+def test_a_target_is_a_scale_or_a_set_of_levels(wrong):
+    with pytest.raises(InputError, match="target 'x'"):
+        Target("x", **wrong)
+
+
+def test_folds_that_share_a_subject_are_refused():
+    with pytest.raises(InputError, match=r"\['b'\] are in both train and test"):
+        Fold(("a", "b"), ("c",), ("b",))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (xr.DataArray(np.zeros((1, 2)), dims=("channel", "time"), coords={"time": [0, 1]}), "no units"),
+        (
+            xr.DataArray(np.zeros((1, 2)), dims=("channel", "time"), coords={"time": [1, 1]}, attrs={"units": "uV"}),
+            "increasing",
+        ),
+        (xr.DataArray(np.zeros(2), dims="time", coords={"time": [0, 1]}, attrs={"units": "uV"}), "dims"),
+    ],
+)
+def test_a_recording_needs_units_and_ordered_times(array, message):
+    with pytest.raises(InputError, match=message):
+        Recording("s", "file", (VALENCE,), {"eeg": array}, ())
+
+
+def test_a_segment_ends_after_it_starts():
+    with pytest.raises(InputError, match="t1: segment runs from 3 s to 3 s"):
+        Segment("t1", 3, 3, "clip")
+
+
+def test_nan_in_a_present_block_is_refused():
+    with pytest.raises(InputError, match="p/features holds NaN"):
+        trials(["a1"], ["p"], np.nan)
+
+
+def test_joining_recordings_fills_what_one_of_them_lacks():
+    joined = Trials.concat([trials(["a1", "a2"], ["p"]), trials(["b1"], ["p", "q"])])
+    assert joined.present.values.tolist() == [[True, False], [True, False], [True, True]]
+    assert np.isnan(joined.inputs["q"]["features"].values[:2]).all()
+
+
+def test_two_trials_of_one_name_are_refused():
+    with pytest.raises(InputError, match="'a1' occurs 2 times"):
+        Trials.concat([trials(["a1"], ["p"]), trials(["a1"], ["p"])])
+
+
+def test_opinions_hold_the_moments_of_the_draws():
+    names = ["a1", "a2"]
+    opinions = Opinions.from_predictives({"m": predictive(names)}, trials(names, ["m"]))
+    np.testing.assert_allclose(opinions.mean["valence"].values[:, 0], [2, 3])
+    np.testing.assert_allclose(opinions.variance["valence"].values[:, 0], 1 + np.var([0, 2, 4]))
+
+
+def test_an_opinion_of_a_network_that_saw_the_subject_is_refused():
+    leak = predictive(["a1", "b1"], trained_on=("a", "c"), seen=True)
+    with pytest.raises(InputError, match="trial a1: the m opinion is from a network trained on a"):
+        Opinions.from_predictives({"m": leak}, trials(["a1", "b1"], ["m"]))
+
+
+def test_modalities_can_be_masked():
+    names = ["a1", "b1"]
+    opinions = Opinions.from_predictives({"m": predictive(names), "n": predictive(names)}, trials(names, ["m", "n"]))
+    assert opinions.only(["n"]).present.values.tolist() == [[False, True]] * 2
+    with pytest.raises(InputError, match="no modality"):
+        opinions.only(["gaze"])
+
+
+def test_predictions_join_trial_by_trial():
+    joined = Predictive.concat([predictive(["a1"], ("b",)), predictive(["b1", "b2"], ("a",), seen=True)])
+    assert joined.trial.values.tolist() == ["a1", "b1", "b2"]
+    assert joined.trained_on.sel(trained_subject="a").values.tolist() == [False, True, True]

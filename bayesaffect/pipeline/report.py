@@ -1,0 +1,156 @@
+"""From what a workspace holds to the page: scores of every model, weights, and what went wrong."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesaffect import __version__, fusion
+from bayesaffect.evaluate import baselines
+from bayesaffect.evaluate.summary import paired_difference, score_table
+from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.settings import Settings
+from bayesaffect.pipeline.summary import sentences
+from bayesaffect.report.findings import Findings
+from bayesaffect.report.page import write_report
+from bayesaffect.types import Omission, Opinions, Predictive
+
+PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "neurokit2", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the stages before left: opinions and their groups, predictions per model, posteriors, and the rest."""
+
+    opinions: Opinions
+    groups: Sequence[Sequence[str]]
+    networks: Mapping[str, Predictive]
+    late: Predictive
+    posteriors: Mapping[str, az.InferenceData]
+    failures: tuple[str, ...]
+    omissions: tuple[Omission, ...] = ()
+    learning_curves: pd.DataFrame | None = None
+
+
+def single(opinions: Opinions) -> dict[str, Predictive]:
+    """Each modality's own opinions as predictions, on the trials where it has one."""
+    alone = {}
+    for modality in opinions.modalities:
+        here = opinions.select(opinions.present.sel(modality=modality).values)
+        if here.present.sizes["trial"]:
+            alone[modality] = baselines.equal_weights(here.only([modality]))
+    return alone
+
+
+def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: str) -> tuple[Path, Findings]:
+    """Score every model and write the page, figures and tables into ``WORKSPACE/report``."""
+    opinions = evidence.opinions
+    models = {
+        **evidence.networks,
+        "prior": baselines.prior_only(opinions, evidence.groups),
+        "equal": baselines.equal_weights(opinions),
+        "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
+        LATE: evidence.late,
+    }
+    scores = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
+    differences = pd.concat(
+        [
+            paired_difference(models, LATE, rival, truth=opinions.truth, targets=opinions.targets, seed=settings.seed)
+            for rival in models
+            if rival != LATE
+        ],
+        ignore_index=True,
+    )
+    weights = {name: shares(posterior, opinions) for name, posterior in evidence.posteriors.items()}
+    findings = Findings(
+        title=f"bayesaffect: {Path(settings.dataset).name}",
+        command=command,
+        protocol=protocol(settings, evidence),
+        summary=sentences(scores, differences, weights, targets=opinions.targets, modalities=opinions.modalities),
+        failures=evidence.failures,
+        targets=opinions.targets,
+        data=counts(opinions),
+        omissions=evidence.omissions,
+        quality=opinions.quality,
+        scores=scores,
+        differences=differences,
+        predictives=models,
+        headline=LATE,
+        truth=opinions.truth.assign_coords(subject=("trial", opinions.subject.values)),
+        weights=weights,
+        posteriors=evidence.posteriors,
+        learning_curves=evidence.learning_curves,
+        versions={"bayesaffect": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+    )
+    return write_report(findings, workspace / "report"), findings
+
+
+def shares(posterior: az.InferenceData, opinions: Opinions | None = None) -> xr.DataArray:
+    """Posterior share of each modality in the precision, (sample, subject, modality)."""
+    share = fusion.weights(posterior, opinions)["share"]
+    return share.stack(sample=("chain", "draw"), create_index=False).transpose("sample", "subject", "modality")
+
+
+def counts(opinions: Opinions) -> pd.DataFrame:
+    """Trials per subject, and how many of them each modality is present in."""
+    frame = pd.DataFrame(opinions.present.values, columns=list(opinions.modalities)).astype(int)
+    table = frame.groupby(opinions.subject.values).sum().rename_axis("subject")
+    return table.assign(trials=frame.groupby(opinions.subject.values).size())
+
+
+def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
+    """What a reviewer asks first, in sentences."""
+    opinions, k = evidence.opinions, len(evidence.groups)
+    table = opinions.trained_on is None
+    lines = {
+        "Data": f"{Path(settings.dataset).name}, read as {settings.format}: {opinions.present.sizes['trial']} trials "
+        f"of {len(np.unique(opinions.subject.values))} subjects, modalities {', '.join(opinions.modalities)}.",
+        "Targets": "; ".join(
+            f"{t.name}, rated {t.bounds[0]:g} to {t.bounds[1]:g}"
+            if t.kind == "continuous"
+            else f"{t.name}, one of {', '.join(t.levels)}"
+            for t in opinions.targets
+        ),
+        "Test subjects": f"{k}-fold cross-validation over subjects: nobody is in the training and the test set of a "
+        "fold. Test subjects are predicted as new people drawn from the population; none of their labels is used.",
+    }
+    if table:
+        lines["Leakage guard"] = (
+            "The opinions were made elsewhere; that no opinion comes from a model trained on the same subject is "
+            "vouched for by whoever made the table and cannot be checked here."
+        )
+    else:
+        lines["Networks"] = (
+            f"{settings.ensemble.members} networks x {settings.ensemble.passes} dropout passes per modality, early "
+            f"stopping on other subjects than those trained or tested on"
+            + (", recalibrated on those." if settings.ensemble.recalibrate else ".")
+        )
+        lines["Leakage guard"] = (
+            "Every opinion is made by networks that did not see its subject (checked when opinions are built)"
+            + (
+                "; the opinions that fusion is trained on come from networks that did not see the test subjects either."
+                if settings.nested
+                else "; networks behind the opinions that fusion is trained on have seen labels of test subjects "
+                "(nested fits were switched off)."
+            )
+        )
+        lines["Standardisation"] = (
+            "Features are standardised within each subject over all of that subject's trials, without labels. A new "
+            "subject therefore needs several recorded trials before the first prediction."
+        )
+    s = settings.sampling
+    lines["Fusion"] = (
+        f"Late fusion in Pyro: a measurement model per rating, a log-linear pool per set of classes, with random "
+        f"effects of subjects; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
+    )
+    lines["Intervals"] = "90 % percentile intervals of a bootstrap over subjects (1000 resamples)."
+    lines["Seed"] = str(settings.seed)
+    return lines

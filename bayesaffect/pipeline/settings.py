@@ -1,0 +1,104 @@
+"""What determines the result of a study: written into the workspace, read back by every later command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+
+from bayesaffect.errors import InputError
+from bayesaffect.fusion import Sampling
+from bayesaffect.io import store
+from bayesaffect.signals.extract import Extraction
+from bayesaffect.uncertainty.ensemble import Ensemble
+from bayesaffect.uncertainty.training import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One study.
+
+    Parameters
+    ----------
+    dataset, format : folder (or table) and how it is read: ``mahnob``, ``e4`` or ``opinions``.
+    reading : options of the reader, by name.
+    extraction, ensemble, training, sampling : settings of the stages.
+    folds : number of subject groups K of the cross-validation.
+    nested : train fusion on opinions of networks that saw neither the test group nor the subject in question.
+    seed : from which every random number of the study follows.
+    """
+
+    dataset: str
+    format: str
+    reading: Mapping = field(default_factory=dict)
+    extraction: Extraction = field(default_factory=Extraction)
+    ensemble: Ensemble = field(default_factory=Ensemble)
+    training: Training = field(default_factory=Training)
+    sampling: Sampling = field(default_factory=Sampling)
+    folds: int = 5
+    nested: bool = True
+    seed: int = 0
+
+
+def from_options(
+    dataset: Path, format: str, *, window: float | None = None, reading: Mapping | None = None, **given
+) -> Settings:
+    """Settings from the options of a command.
+
+    Parameters
+    ----------
+    window : seconds of each trial that are analysed; for ``e4`` the length of the windows (step: half of it).
+    given : ``folds``, ``nested``, ``seed``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many
+        warm-up iterations), ``chains``; those left out keep their defaults.
+    """
+    reading = dict(reading or {})
+    extraction = Extraction()
+    if format == "e4":
+        extraction = replace(extraction, window_s=None)
+        reading |= {"window_s": window, "step_s": window / 2} if window else {}
+    elif window:
+        extraction = replace(extraction, window_s=window)
+    settings = Settings(str(dataset), format, reading, extraction)
+    return change(settings, **given)
+
+
+def change(settings: Settings, **given) -> Settings:
+    """The settings with some options of a command changed, wherever they belong."""
+    places = {"ensemble": ("members", "passes"), "training": ("epochs",), "sampling": ("draws", "chains")}
+    for place, names in places.items():
+        chosen = {name: given.pop(name) for name in names if name in given}
+        if "draws" in chosen:
+            chosen["tune"] = chosen["draws"]
+        settings = replace(settings, **{place: replace(getattr(settings, place), **chosen)})
+    return replace(settings, **given)
+
+
+def save(settings: Settings, workspace: Path):
+    """Write the settings into the workspace; a workspace of another data set is refused."""
+    store.write_settings(workspace, asdict(settings))
+
+
+def load(workspace: Path) -> Settings:
+    """The settings a workspace was made with.
+
+    Raises
+    ------
+    InputError : when there are none, or they name an option this version does not know.
+    """
+    raw = store.read_settings(store.open_workspace(workspace))
+    return _build(Settings, raw, workspace / "study.json")
+
+
+def _build(cls: type, raw: Mapping, where: Path):
+    known = {f.name: f for f in fields(cls)}
+    if unknown := sorted(set(raw) - set(known)):
+        raise InputError(f"unknown settings {unknown}", where=where, remedy="remove them or start a new workspace")
+    values = {}
+    for name, value in raw.items():
+        factory = known[name].default_factory
+        nested = isinstance(value, Mapping) and isinstance(factory, type) and is_dataclass(factory)
+        values[name] = _build(factory, value, where) if nested else tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise InputError(f"incomplete settings ({error})", where=where, remedy="start a new workspace") from None

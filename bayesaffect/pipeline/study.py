@@ -1,0 +1,75 @@
+"""The whole study: recordings (or a table of opinions) in, posterior and page out; resumes where it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from bayesaffect import splits
+from bayesaffect.io import opinions as tables
+from bayesaffect.io import store
+from bayesaffect.pipeline import settings as study_settings
+from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.fuse import fuse
+from bayesaffect.pipeline.prepare import prepare
+from bayesaffect.pipeline.report import Evidence, report, single
+from bayesaffect.pipeline.settings import Settings
+from bayesaffect.report.findings import Findings
+from bayesaffect.types import Opinions, Trials
+from bayesaffect.uncertainty.crossfit import CrossFit, learning_curves
+
+
+def run(workspace: Path, settings: Settings, *, command: str, jobs: int = 1) -> tuple[Path, Findings]:
+    """Prepare, train, fuse and report; every finished piece of an earlier run is taken as it is."""
+    store.open_workspace(workspace, create=True)
+    study_settings.save(settings, workspace)
+    trials = prepare(workspace, settings, jobs=jobs)
+    cross = training.train(workspace, settings, trials, jobs=jobs)
+    return fuse_and_report(workspace, settings, trials, cross, command=command)
+
+
+def fuse_and_report(
+    workspace: Path, settings: Settings, trials: Trials, cross: CrossFit, *, command: str
+) -> tuple[Path, Findings]:
+    """Fuse the opinions of trained networks and write the page."""
+    groups = training.groups(settings, trials)
+
+    def opinions(group: int | None) -> Opinions:
+        members = groups[group] if group is not None else ()
+        chosen = training.fusion_input(cross, group, trials.modalities, members)
+        return replace(Opinions.from_predictives(chosen, trials), quality=trials.quality)
+
+    late, posteriors, failures = fuse(workspace, settings, opinions, groups)
+    evidence = Evidence(
+        opinions(None), groups, cross.out_of_fold, late, posteriors, failures, trials.omissions, curves(workspace)
+    )
+    return report(workspace, settings, evidence, command=command)
+
+
+def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Path, Findings]:
+    """Cross-validate the fusion of a table of opinions made elsewhere, and write the same page."""
+    opinions = tables.read_table(Path(settings.dataset), **settings.reading)
+    groups = splits.grouped(opinions.subject.values, settings.folds, seed=settings.seed)
+    store.open_workspace(workspace, create=True)
+    study_settings.save(settings, workspace)
+    late, posteriors, failures = fuse(workspace, settings, lambda group: opinions, groups)
+    evidence = Evidence(opinions, groups, single(opinions), late, posteriors, failures)
+    return report(workspace, settings, evidence, command=command)
+
+
+def resume(workspace: Path, *, command: str, **changed) -> tuple[Path, Findings]:
+    """Fuse and report what a workspace holds; options of the sampler may be changed."""
+    settings = study_settings.change(study_settings.load(workspace), **changed)
+    if settings.format == "opinions":
+        return fuse_table(workspace, settings, command=command)
+    trials = prepare(workspace, settings)
+    cross = training.load(workspace, settings, trials)
+    study_settings.save(settings, workspace)
+    return fuse_and_report(workspace, settings, trials, cross, command=command)
+
+
+def curves(workspace: Path) -> pd.DataFrame | None:
+    """Loss per epoch of every network in the workspace."""
+    return learning_curves(workspace / "training")

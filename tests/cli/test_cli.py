@@ -1,0 +1,53 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bayesaffect.cli import main
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+VERBS = ["simulate", "prepare", "features", "train", "fuse", "weights", "report", "study", "demo", "opinions"]
+
+
+def run(capsys, *arguments):
+    """Exit code and what was printed to standard output and standard error."""
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return end.value.code or 0, printed.out, printed.err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(capsys, verb):
+    code, out, _ = run(capsys, verb, "--help")
+    assert code == 0 and "Usage: bayesaffect" in out
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in SCRIPTS.glob("*.py")))
+def test_scripts_are_the_same_verbs(script):
+    done = subprocess.run([sys.executable, SCRIPTS / script, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: bayesaffect" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "{tmp}"), "is not a workspace; run `bayesaffect prepare DATASET WORKSPACE` first"),
+        (("weights", "{tmp}"), "is not a workspace"),
+        (("report", "{tmp}/none"), "is not a workspace"),
+        (
+            ("study", "{tmp}", "{tmp}/ws", "--format", "betamax"),
+            "there is no format 'betamax'; choose one of mahnob, e4",
+        ),
+        (("study", "{tmp}", "{tmp}/ws"), "Sessions"),
+        (("study", "{tmp}/none", "{tmp}/ws", "--format", "e4"), "Raw_data"),
+        (("fuse", "{tmp}/none.csv", "{tmp}/ws"), "none.csv"),
+        (("opinions", "crema-d", "{tmp}", "{tmp}/out.csv"), "tabulatedVotes.csv"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2_and_nothing_is_made(capsys, tmp_path, arguments, sentence):
+    code, _, err = run(capsys, *(a.format(tmp=tmp_path) for a in arguments))
+    assert code == 2 and sentence in err
+    assert err.startswith("bayesaffect: ") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

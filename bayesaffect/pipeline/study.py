@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from bayesaffect import splits
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
@@ -18,7 +16,7 @@ from bayesaffect.pipeline.report import Evidence, report, single
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.findings import Findings
 from bayesaffect.types import Opinions, Trials
-from bayesaffect.uncertainty.crossfit import CrossFit, learning_curves
+from bayesaffect.uncertainty.crossfit import CrossFit
 
 
 def run(workspace: Path, settings: Settings, *, command: str, jobs: int = 1) -> tuple[Path, Findings]:
@@ -43,7 +41,14 @@ def fuse_and_report(
 
     late, posteriors, failures = fuse(workspace, settings, opinions, groups)
     evidence = Evidence(
-        opinions(None), groups, cross.out_of_fold, late, posteriors, failures, trials.omissions, curves(workspace)
+        opinions(None),
+        groups,
+        cross.out_of_fold,
+        late,
+        posteriors,
+        failures,
+        trials.omissions,
+        training.learning_curves(workspace, settings),
     )
     return report(workspace, settings, evidence, command=command)
 
@@ -68,8 +73,3 @@ def resume(workspace: Path, *, command: str, **changed) -> tuple[Path, Findings]
     cross = training.load(workspace, settings, trials)
     study_settings.save(settings, workspace)
     return fuse_and_report(workspace, settings, trials, cross, command=command)
-
-
-def curves(workspace: Path) -> pd.DataFrame | None:
-    """Loss per epoch of every network in the workspace."""
-    return learning_curves(workspace / "training")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+
+import pandas as pd
 
 from bayesaffect import encoders, splits
 from bayesaffect.errors import InputError
@@ -76,3 +80,14 @@ def fusion_input(
         parts = [held_out.select(tested), cross.nested[group].get(name)]
         joined[name] = Predictive.concat([p for p in parts if p is not None and p.trial.size])
     return joined
+
+
+def learning_curves(workspace: Path, settings: Settings) -> pd.DataFrame | None:
+    """Losses per epoch of the networks trained with these settings: network, fit, member, epoch, and the losses."""
+    tables = []
+    for path in sorted((workspace / "training").glob("*/task.json")):
+        task, history = json.loads(path.read_text(encoding="utf-8")), path.with_name("history.csv")
+        if (task["training"], task["seed"]) == (asdict(settings.training), settings.seed) and history.is_file():
+            names = {"network": task["network"], "fit": "+".join(task["held_out"]), "member": task["member"]}
+            tables.append(pd.read_csv(history).assign(**names))
+    return pd.concat(tables, ignore_index=True) if tables else None

@@ -26,7 +26,7 @@ DOORS = {
     "mne": {"io", "signals", "report"},  # report: mne.Report only
     "edfio": {"simulate"},
     "neurokit2": {"signals"},
-    "cv2": {"signals", "simulate"},
+    "cv2": {"io", "signals", "simulate"},
     "av": {"signals"},
     "torch": {"encoders", "uncertainty", "fusion"},
     "pyro": {"fusion"},

@@ -1,0 +1,1 @@
+"""Is it true? Scores, calibration and the baselines that stand beside every model."""

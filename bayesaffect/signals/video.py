@@ -1,0 +1,126 @@
+"""Grey frames of a video file, decoded once, in order, with one frame in memory at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from bayesaffect.errors import InputError
+
+AHEAD = 5.0  # s: a first frame later than this is worth a seek
+LATE = 0.5  # s: the frame that stands in for a dropped one may be this much later
+
+
+def read_frames(path: str | os.PathLike, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (frame number, grey image (row, column) uint8) for the frame numbers ``wanted``, in increasing order.
+
+    Frames are counted from 0 at the file's nominal rate, by time stamps where there are any. Where every frame
+    is coded on its own (MJPEG), the others are not decoded; elsewhere decoding begins at the last key frame before
+    the first one wanted and ends at the last one wanted. Numbers beyond the file's end are not yielded.
+
+    Raises
+    ------
+    InputError : the file cannot be opened, holds no video, or breaks off before any frame was decoded.
+    """
+    wanted = np.unique(np.asarray(wanted, dtype=int))
+    wanted = wanted[wanted >= 0]
+    if not os.path.isfile(path):
+        raise InputError("the video file does not exist", where=path, remedy="restore it, or leave the face out")
+    if not wanted.size:
+        return
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(
+                    "the file holds no video stream", where=path, remedy="restore it, or leave the face out"
+                )
+            yield from _pick(_frames(container, wanted), wanted, float(container.streams.video[0].average_rate or 25))
+    except av.FFmpegError as error:
+        what = f"the video cannot be read ({error.strerror or type(error).__name__})"
+        raise InputError(what, where=path, remedy="restore or re-encode it, or leave the face out") from None
+
+
+def _pick(
+    frames: Iterator[tuple[int, av.VideoFrame]], wanted: np.ndarray, rate: float
+) -> Iterator[tuple[int, np.ndarray]]:
+    position = 0
+    for number, frame in frames:
+        image = None
+        while position < wanted.size and number >= wanted[position]:
+            if number - wanted[position] <= LATE * rate:
+                image = _luma(frame) if image is None else image
+                yield int(wanted[position]), image
+            position += 1
+        if position == wanted.size:
+            return
+
+
+def _frames(container, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]]:
+    stream = container.streams.video[0]
+    rate = float(stream.average_rate or 25)
+    if stream.codec_context.codec.intra_only:
+        yield from _independent_frames(container, stream, set(wanted.tolist()))
+        return
+    stream.thread_type = "AUTO"
+    origin = stream.start_time or 0
+    target = wanted[0] / rate - 1
+    if target > AHEAD:
+        container.seek(origin + int(target / stream.time_base), stream=stream, backward=True)
+        first = next(container.decode(stream), None)
+        landed = None if first is None or first.pts is None else _number(first, origin, stream.time_base, rate)
+        if landed is not None and 0 <= landed <= wanted[0]:
+            yield landed, first
+        else:
+            container.seek(origin, stream=stream, backward=True)
+    count = 0
+    for frame in _until_broken(container.decode(stream)):
+        yield (count if frame.pts is None else _number(frame, origin, stream.time_base, rate)), frame
+        count += 1
+
+
+def _independent_frames(container, stream, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    last = max(wanted)
+    for number, packet in enumerate(p for p in _until_broken(container.demux(stream)) if p.size):
+        if number in wanted:
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:  # one damaged frame does not cost the others
+                continue
+            if frames:
+                yield number, frames[0]
+        if number >= last:
+            return
+
+
+def _until_broken(items: Iterator) -> Iterator:
+    """The items before a decoding error; the error itself only when there are none."""
+    some = False
+    items = iter(items)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            if not some:
+                raise
+            return
+        some = True
+        yield item
+
+
+def _number(frame: av.VideoFrame, origin: int, time_base, rate: float) -> int:
+    return round(float((frame.pts - origin) * time_base) * rate)
+
+
+def _luma(frame: av.VideoFrame) -> np.ndarray:
+    """First plane of a planar 8-bit YUV frame, which is its grey image; other formats are converted."""
+    if frame.format.name.startswith(("yuv4", "yuvj4", "nv12", "gray")) and frame.format.components[0].bits == 8:
+        plane = frame.planes[0]
+        if frame.format.is_planar or frame.format.name == "gray":
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            return rows[: frame.height, : frame.width].copy()
+    return frame.to_ndarray(format="gray")

@@ -1,0 +1,90 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.stats import binom, poisson_binom
+
+from bayesaffect.evaluate import calibration as cal
+
+
+@pytest.fixture(scope="module")
+def forecasts():
+    """Labels drawn from the forecast probabilities themselves: calibrated by construction."""
+    rng = np.random.default_rng(0)
+    prob = rng.dirichlet([0.7, 0.7, 0.7], size=4000)
+    return prob, (rng.random((4000, 1)) > prob.cumsum(1)).sum(1).clip(max=2)
+
+
+def loop_ece(level, correct, bins):
+    total, edges = 0.0, np.linspace(0, 1, bins + 1)
+    for low, high in pairwise(edges):
+        inside = (level > low) & (level <= high)
+        if inside.any():
+            total += inside.mean() * abs(correct[inside].mean() - level[inside].mean())
+    return total
+
+
+def test_ece_equals_the_definition(forecasts):
+    prob, label = forecasts
+    sharp = prob**2 / (prob**2).sum(1, keepdims=True)
+    level, correct = sharp.max(1), sharp.argmax(1) == label
+    assert cal.ece(sharp, label) == pytest.approx(loop_ece(level, correct, 15), abs=1e-9)
+    assert cal.ece(sharp, label) > 0.05 > cal.ece(prob, label)
+
+
+def test_ece_by_hand():
+    prob = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
+    assert cal.ece(prob, np.array([0, 1, 0, 0])) == pytest.approx((2 * 0.4 + 0.4 + 0.7) / 4)
+
+
+def test_bin_edges_belong_to_the_lower_bin():
+    assert cal.bin_index(np.array([0, 0.1, 0.2, 0.21, 1]), 5).tolist() == [0, 0, 0, 1, 4]
+
+
+def test_classwise_ece_equals_the_definition(forecasts):
+    prob, label = forecasts
+    expected = np.mean([loop_ece(prob[:, k], label == k, 10) for k in range(3)])
+    assert cal.classwise_ece(prob, label, 10) == pytest.approx(expected, abs=1e-9)
+
+
+def test_adaptive_ece_by_hand():
+    top = np.array([0.6, 0.7, 0.8, 0.95])
+    prob = np.stack([top, 1 - top], 1)
+    got = cal.adaptive_ece(prob, np.array([0, 1, 0, 1]), bins=2)
+    assert got == pytest.approx((abs(1 - 1.3) + abs(1 - 1.75)) / 4)
+
+
+def test_consistency_band_is_poisson_binomial():
+    rng = np.random.default_rng(1)
+    p = rng.uniform(0.61, 0.79, 40)
+    row = cal.event_curve(p, rng.random(40) < p, bins=5).iloc[0]
+    assert (row.band_low, row.band_high) == pytest.approx(tuple(poisson_binom(p).ppf([0.05, 0.95]) / 40))
+    assert row.confidence == pytest.approx(p.mean()) and row.trials == 40
+
+
+def test_reliability_curve_of_a_calibrated_forecaster_stays_in_its_band(forecasts):
+    curve = cal.reliability_curve(*forecasts, bins=10, band=0.99)
+    assert curve.trials.sum() == 4000 and curve.frequency.between(curve.band_low, curve.band_high).all()
+
+
+def test_reliability_curve_leaves_its_band_when_over_confident(forecasts):
+    prob, label = forecasts
+    curve = cal.reliability_curve(prob**4 / (prob**4).sum(1, keepdims=True), label, bins=10, band=0.99)
+    assert (curve.frequency < curve.band_low).sum() >= 3
+
+
+def test_coverage_curve_of_known_widths():
+    y = np.random.default_rng(2).normal(size=5000)
+    right = cal.coverage_curve(np.zeros((1, 5000)), np.ones((1, 5000)), y, levels=[0.5, 0.9], band=0.999)
+    assert right.coverage.between(right.band_low, right.band_high).all()
+    narrow = cal.coverage_curve(np.zeros((1, 5000)), np.full((1, 5000), 0.25), y, levels=[0.9])
+    assert narrow.coverage[0] == pytest.approx(0.589, abs=0.02) and narrow.coverage[0] < narrow.band_low[0]
+    assert right.band_low[0] == pytest.approx(binom.ppf(0.0005, 5000, 0.5) / 5000)
+
+
+def test_pit_histogram_sees_over_confidence():
+    y = np.random.default_rng(3).normal(size=2000)
+    histogram = cal.pit_histogram(cal.pit(np.zeros((1, 2000)), np.full((1, 2000), 0.25), y), bins=5)
+    assert histogram.density.mean() == pytest.approx(1)
+    assert histogram.density.iloc[0] > histogram.band_high.iloc[0]
+    assert histogram.density.iloc[2] < histogram.band_low.iloc[2]

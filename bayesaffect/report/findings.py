@@ -1,0 +1,125 @@
+"""What a study found, in the one value that every figure and table is made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import xarray as xr
+
+from bayesaffect.errors import InputError
+from bayesaffect.types import Omission, Predictive, Target
+
+if TYPE_CHECKING:
+    import arviz
+
+SCORE_COLUMNS = ("model", "target", "score", "value", "low", "high")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The results of a study, ready to be shown.
+
+    Parameters
+    ----------
+    title, command : the page's heading, and the command that makes the study again.
+    protocol : label -> sentence (folds, standardisation, leakage guard, seeds, ...).
+    summary : plain sentences, shown near the top.
+    failures : what the gate on diagnostics refused; shown before everything else.
+    targets : as in `bayesaffect.types.Trials`.
+    data : index subject; one column per modality = trials present; column ``trials`` = all trials of the subject.
+    omissions : what was left out and why.
+    quality : (trial, modality) in [0, 1] with coordinate ``subject``, or ``None``.
+    scores : columns model, target, score, value, low, high, then anything (trials, subjects).
+    differences : paired differences a - b: columns a, b, target, score, value, low, high; or ``None``.
+    predictives : model -> predictions on trials the model's maker has not seen.
+    headline : the model of ``predictives`` shown in detail.
+    truth : Dataset over trial with coordinate ``subject``, as in `bayesaffect.types.Trials`.
+    weights : target -> (sample, subject, modality), shares that sum to 1 over modality; modality may hold ``prior``.
+    posteriors : name of a fit -> InferenceData, for the diagnostics.
+    learning_curves : columns network, fit, member, epoch, train_loss, validation_loss; or ``None``.
+    versions : package -> version.
+    """
+
+    title: str
+    command: str
+    protocol: Mapping[str, str]
+    summary: tuple[str, ...]
+    failures: tuple[str, ...]
+    targets: tuple[Target, ...]
+    data: pd.DataFrame
+    omissions: tuple[Omission, ...]
+    quality: xr.DataArray | None
+    scores: pd.DataFrame
+    differences: pd.DataFrame | None
+    predictives: Mapping[str, Predictive]
+    headline: str
+    truth: xr.Dataset
+    weights: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    posteriors: Mapping[str, arviz.InferenceData] = field(default_factory=dict)
+    learning_curves: pd.DataFrame | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if missing := [c for c in SCORE_COLUMNS if c not in self.scores.columns]:
+            raise InputError(f"the scores lack the columns {missing}", remedy=f"give {list(SCORE_COLUMNS)}")
+        if self.headline not in self.predictives:
+            raise InputError(
+                f"no predictions of the headline model {self.headline!r}", remedy=f"there are {list(self.predictives)}"
+            )
+        if "trials" not in self.data.columns:
+            raise InputError(
+                "the table of data lacks the column 'trials'", remedy="add each subject's number of trials"
+            )
+        if "subject" not in self.truth.coords:
+            raise InputError("the truth lacks the coordinate 'subject'")
+        for name, share in self.weights.items():
+            if set(share.dims) != {"sample", "subject", "modality"}:
+                raise InputError(f"weights of {name!r} have dims {share.dims}, not (sample, subject, modality)")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The single modalities, in the order of the table of data."""
+        return tuple(str(c) for c in self.data.columns if c != "trials")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Modalities first, then combinations, the headline model last."""
+        known = [*self.predictives, *self.scores["model"]]
+        names = [m for m in self.modalities if m in known]
+        names += [m for m in dict.fromkeys(known) if m not in names and m != self.headline]
+        return (*names, self.headline)
+
+    @property
+    def continuous(self) -> tuple[Target, ...]:
+        return tuple(t for t in self.targets if t.kind == "continuous")
+
+    @property
+    def categorical(self) -> tuple[Target, ...]:
+        return tuple(t for t in self.targets if t.kind == "categorical")
+
+    def target(self, name: str) -> Target:
+        """The target called ``name``."""
+        return next(t for t in self.targets if t.name == name)
+
+    def value(self, model: str, target: str, score: str) -> pd.Series | None:
+        """The row of the scores table, or ``None``."""
+        rows = self.scores.query("model == @model and target == @target and score == @score")
+        return rows.iloc[0] if len(rows) else None
+
+    def best_single(self, target: str) -> str | None:
+        """The modality with the lowest negative log-likelihood of ``target`` in the scores table."""
+        rows = self.scores[(self.scores["target"] == target) & (self.scores["score"] == "nll")]
+        rows = rows[rows["model"].isin(self.modalities) & rows["model"].isin(list(self.predictives))]
+        rows = rows.dropna(subset=["value"])
+        return None if rows.empty else str(rows.loc[rows["value"].idxmin(), "model"])
+
+
+def natural(name: object) -> tuple:
+    """Sort key under which S2 comes before S10."""
+    return tuple(
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", str(name)) if part
+    )

@@ -1,0 +1,245 @@
+"""A simulated MAHNOB-HCI data set on disk: BDF, AVI and session.xml in the places and units of the real one."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from edfio import Bdf, BdfSignal
+
+from bayesaffect.errors import InputError
+from bayesaffect.files import atomic, write_text
+from bayesaffect.progress import track
+from bayesaffect.simulate import brain, face, physiology
+from bayesaffect.simulate.timing import Timing, draw_timing
+from bayesaffect.simulate.truth import EMOTIONS, Truth, draw_truth, generator, save_truth
+
+_AUDIO_RATE = 48000
+_FULL = tuple(n for n in range(1, 31) if n not in (12, 15, 26))
+_FULL_MISSING = {3: 3, 9: 6, 16: 4}
+_WIDE, _COUNT = (-262144.0, 262143.0), (-8388608.0, 8388607.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How long and how large simulated sessions are.
+
+    Parameters
+    ----------
+    clip_seconds : shortest and longest clip (s); each stimulus has its own length.
+    margin : s of physiology recorded before and after the clip; the video covers about half of each.
+    video_rate : frames per second, not an integer as in the real set.
+    image_size : (width, height) in pixels; from 160 x 120 on the cascade finds the face.
+    rate : Hz of the BDF.
+    traps : whether the defects of the real set are put in; ``None``: from 6 subjects and 6 clips on.
+    neutral : also write the neutral clip (isStim="0") that precedes each stimulus.
+    """
+
+    clip_seconds: tuple[float, float] = (20.0, 30.0)
+    margin: float = 30.0
+    video_rate: float = 15.02
+    image_size: tuple[int, int] = (160, 120)
+    rate: int = 256
+    traps: bool | None = None
+    neutral: bool = False
+
+    def __post_init__(self):
+        low, high = self.clip_seconds
+        if not 0 < low <= high or self.margin < 1 or self.video_rate <= 0:
+            raise InputError(
+                f"clips of {low}-{high} s, a margin of {self.margin} s and {self.video_rate} frames/s "
+                "cannot be simulated",
+                remedy="give 0 < shortest <= longest, a margin of at least 1 s and a positive rate",
+            )
+
+
+def write_mahnob(
+    folder: str | Path,
+    *,
+    subjects: int = 8,
+    clips: int = 8,
+    seed: int,
+    scale: str | None = None,
+    layout: Layout | None = None,
+) -> Path:
+    """Write a MAHNOB-HCI-style data set and the truth behind it; returns the folder.
+
+    Files: ``Sessions/<sid>/session.xml``, ``Part_<subject>_S_Trial<trial>_emotion.bdf``, ``P<subject>-... .avi``;
+    ``truth.json`` and ``truth.csv`` beside ``Sessions`` (see `truth.read_truth`).
+
+    Parameters
+    ----------
+    scale : ``"full"`` for the real set's 27 subjects x 20 clips with its 527 trials, whatever the two numbers say.
+
+    A session whose session.xml (written last) is there is left alone, so an interrupted run can be started again.
+    The result depends on the arguments only. Traps put in (named in truth.json under ``settings.traps``): a subject
+    without the last trial, a recording with one trigger, one without video, one without felt* attributes, one with a
+    constant EEG channel; always: skin resistance in Ohm for odd subjects, conductance in 31.25 nS for even ones.
+
+    Raises
+    ------
+    InputError : the folder holds another simulated data set, or the scale is unknown.
+    """
+    folder, layout = Path(folder), layout or Layout()
+    if scale not in (None, "full"):
+        raise InputError(f"scale {scale!r} is unknown", remedy='leave it out or give "full"')
+    numbers, missing = list(range(1, subjects + 1)), {}
+    if scale == "full":
+        numbers, clips, missing = list(_FULL), 20, dict(_FULL_MISSING)
+    trapped = layout.traps if layout.traps is not None else len(numbers) >= 6 and clips >= 6
+    traps = _place_traps(numbers, clips) if trapped else {}
+    if trapped and not missing:
+        missing = {numbers[2 % len(numbers)]: 1}
+    truth = draw_truth(subjects=numbers, clips=clips, seed=seed, missing=missing)
+    settings = {"subjects": numbers, "clips": clips, "seed": seed, "layout": asdict(layout), "traps": traps}
+    settings = json.loads(json.dumps(settings))
+    _claim(folder, truth, settings)
+    for subject in track(truth.subjects["subject"].values.tolist(), "simulated subjects"):
+        _write_subject(folder, truth, subject, layout, traps)
+    return folder
+
+
+def _claim(folder: Path, truth: Truth, settings: dict) -> None:
+    """Write the truth first; refuse a folder that holds the truth of another data set."""
+    path = folder / "truth.json"
+    if path.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        except (ValueError, KeyError):
+            found = None
+        if found != settings:
+            raise InputError(
+                "holds a data set simulated otherwise", where=folder, remedy="choose another folder or remove it"
+            )
+    elif (folder / "Sessions").exists():
+        raise InputError("holds Sessions that were not simulated here", where=folder, remedy="choose another folder")
+    save_truth(folder, truth, settings)
+
+
+def _place_traps(numbers: list[int], clips: int) -> dict[str, str]:
+    """Which trial carries which defect; spread over subjects so that none loses much."""
+
+    def trial(subject: int, number: int) -> str:
+        return f"S{numbers[subject % len(numbers)]:02d}/T{1 + number % clips:02d}"
+
+    return {
+        "constant_channel": trial(1, 3),
+        "one_trigger": trial(3, 2),
+        "no_video": trial(4, 4),
+        "no_felt": trial(5, 1),
+    }
+
+
+def _write_subject(folder: Path, truth: Truth, subject: str, layout: Layout, traps: dict) -> None:
+    person = truth.subjects.sel(subject=subject)
+    number = int(person["number"])
+    rng = generator(truth.seed, 4, number)
+    traits = {
+        "brain": brain.draw_brain(rng),
+        "body": physiology.draw_body(rng),
+        "looks": face.draw_looks(rng),
+        "drawn": {},
+        "dead": bool(person["gsr_dead"]),
+        "ohm": number % 2 == 1,
+    }
+    own = truth.trials.isel(trial=np.flatnonzero(truth.trials["subject"].values == subject))
+    for name in own["trial"].values.tolist():
+        row = own.sel(trial=name)
+        defects = {kind for kind, where in traps.items() if where == name}
+        clip = truth.stimuli["stimulus"].values.tolist().index(str(row["stimulus"].values))
+        length = float(generator(truth.seed, 5, clip).uniform(*layout.clip_seconds))
+        section = 2 * int(row["number"])
+        if layout.neutral:
+            quiet = row.assign(evidence=row["evidence"] * 0)
+            _write_session(folder, truth.seed, number, section - 1, quiet, length, traits, layout, defects=set())
+        _write_session(folder, truth.seed, number, section, row, length, traits, layout, defects=defects)
+
+
+def _write_session(folder, seed, number, section, row, length, traits, layout, *, defects) -> None:
+    home = folder / "Sessions" / str((number - 1) * 130 + section)
+    if (home / "session.xml").exists():
+        return
+    rng = generator(seed, 6, number, section)
+    timing = draw_timing(length, layout.margin, layout.video_rate, layout.rate, rng)
+    kind = "S" if section % 2 == 0 else "N"
+    bdf = f"Part_{number}_{kind}_Trial{(section + 1) // 2}_emotion.bdf"
+    avi = f"P{number}-Rec1-2010.01.{number:02d}.10.00.00_C1 trigger _C_Section_{section}.avi"
+    evidence = row["evidence"]
+    eeg = brain.simulate_eeg(evidence.sel(modality="eeg").values, timing, traits["brain"], layout.rate, rng)
+    if "constant_channel" in defects:
+        eeg[brain.CHANNELS.index("T8")] = -1234.5
+    body = physiology.simulate_body(evidence.sel(modality="physio").values, timing, traits["body"], layout.rate, rng)
+    with atomic(home / bdf) as path:
+        write_bdf(path, eeg, body, timing, traits, layout.rate, pulses=1 if "one_trigger" in defects else 2)
+    if "no_video" not in defects:
+        looks, drawn = traits["looks"], traits["drawn"]
+        with atomic(home / avi) as path:
+            face.write_video(
+                path, evidence.sel(modality="face").values, timing, looks, layout.image_size, rng=rng, drawn=drawn
+            )
+    felt = kind == "S" and "no_felt" not in defects
+    write_text(home / "session.xml", _describe(number, section, row, timing, bdf, avi, felt=felt, rng=rng))
+
+
+def write_bdf(path, eeg, body, timing: Timing, traits: dict, rate: int, *, pulses: int = 2) -> None:
+    """The 47 signals in the order, labels and units of MAHNOB-HCI; Status rises from 0 to 16 at clip start and stop."""
+    n = eeg.shape[1]
+    eda = np.full(n, 0.02) if traits["dead"] else body["eda"]
+    gsr = (np.clip(1e6 / eda, 0, 8e6), "Ohm", _COUNT) if traits["ohm"] else (eda * 1000 / 31.25, "nS", _WIDE)
+    status = np.zeros(n)
+    for start in (timing.start, timing.stop)[:pulses]:
+        status[round(start * rate) : round((start + 0.25) * rate)] = 16
+    blank = (np.zeros(n), "uV", _WIDE)
+    columns = [(name, signal, "uV", _WIDE) for name, signal in zip(brain.CHANNELS, eeg, strict=True)]
+    columns += [(f"EXG{k + 1}", *((body["ecg"][k], "uV", _WIDE) if k < 3 else blank)) for k in range(8)]
+    columns += [("GSR1", *gsr), ("GSR2", *blank), ("Erg1", *blank), ("Erg2", *blank)]
+    columns += [("Resp", body["respiration"], "uV", _WIDE), ("Temp", body["temperature"], "degC", (-1000.0, 1000.0))]
+    columns += [("Status", status, "Boolean", _COUNT)]
+    signals = [
+        BdfSignal(values.astype(float), rate, label=label, physical_dimension=unit, physical_range=bounds)
+        for label, values, unit, bounds in columns
+    ]
+    Bdf(signals, data_record_duration=1).write(path)
+
+
+def _describe(number, section, row, timing: Timing, bdf: str, avi: str, *, felt: bool, rng) -> str:
+    """session.xml. On the audio clock, audBeginSmp is the clip's start and vidBeginSmp the video's first frame."""
+    zero = rng.uniform(1e6, 9e6)  # the audio recording was started long before
+
+    def sample(seconds: float) -> str:
+        return f"{zero + seconds * _AUDIO_RATE:.3f}"
+
+    rating = {str(k): int(v) for k, v in zip(row["target"].values, row["rating"].values, strict=True)}
+    attributes = {
+        "sessionId": str((number - 1) * 130 + section),
+        "date": f"2010-01-{number:02d}",
+        "time": f"10:{section:02d}:00",
+        "experimentType": "emotion elicitation",
+        "isStim": "1" if section % 2 == 0 else "0",
+        "cutNr": str(section),
+        "cutLenSec": f"{timing.stop - timing.start:.3f}",
+        "mediaFile": str(row["stimulus"].values) if section % 2 == 0 else "neutral.avi",
+        "vidRate": f"{timing.video_rate:.6f}",
+        "vidBeginSmp": sample(timing.video_start),
+        "vidEndSmp": sample(timing.video_start + timing.frames / timing.video_rate),
+        "audRate": str(_AUDIO_RATE),
+        "audBeginSmp": sample(timing.start),
+        "audEndSmp": sample(timing.stop),
+    }
+    if felt:
+        attributes |= {
+            "feltEmo": str(EMOTIONS[str(row["emotion"].values)][0]),
+            "feltArsl": str(rating["arousal"]),
+            "feltVlnc": str(rating["valence"]),
+            "feltCtrl": str(int(rng.integers(1, 10))),
+            "feltPred": str(int(rng.integers(1, 10))),
+        }
+    root = ET.Element("session", attributes)
+    ET.SubElement(root, "subject", id=str(number))
+    ET.SubElement(root, "track", type="Video", filename=avi, color="1")
+    ET.SubElement(root, "track", type="Physiological", filename=bdf)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"

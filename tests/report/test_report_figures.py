@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from bayesaffect.errors import InputError
+from bayesaffect.report import figures, figures_scores, figures_weights, measure, tables
+from bayesaffect.report.findings import natural
+from bayesaffect.report.style import colours, slug
+from bayesaffect.types import Omission
+
+KINDS = {
+    "affect": {
+        "reliability_emotion",
+        "confusion_emotion",
+        "coverage",
+        "plane",
+        "scatter",
+        "weights_valence",
+        "weights_arousal",
+        "weights_emotion",
+    },
+    "stress": {"reliability_stress", "confusion_stress", "roc_stress", "weights_stress"},
+    "experts": {"coverage", "plane", "scatter", "weights_valence", "weights_arousal"},
+}
+ALWAYS = {"data", "scores", "differences", "selective", "weights_population", "subjects", "ranks_late", "learning"}
+
+
+def test_each_situation_has_its_figures_and_no_other(findings, request):
+    before = dict(mpl.rcParams)
+    drawn = {p.name: p for _, p in figures.draw_all(findings)}
+    kind = request.node.callspec.params["findings"]
+    assert set(drawn) == KINDS[kind] | ALWAYS
+    assert all(p.caption.endswith(".") and p.figure.get_size_inches()[0] <= 7.21 for p in drawn.values())
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_study_with_nothing_but_predictions_is_drawn(affect):
+    affect = replace(affect, targets=affect.targets[:1])
+    bare = replace(
+        affect, quality=None, differences=None, weights={}, posteriors={}, learning_curves=None, omissions=()
+    )
+    names = {p.name for _, p in figures.draw_all(bare)}
+    assert {"scores", "data"} <= names and not names & {"differences", "weights_population", "learning", "ranks_late"}
+
+
+def test_targets_without_any_truth_are_left_out(affect):
+    truth = affect.truth.assign(valence=affect.truth["valence"] * np.nan, emotion=affect.truth["emotion"] * 0 - 1)
+    names = {p.name for _, p in figures.draw_all(replace(affect, truth=truth, weights={}, posteriors={}))}
+    assert "coverage" in names and not names & {"plane", "confusion_emotion", "reliability_emotion"}
+
+
+def test_colours_do_not_depend_on_which_models_are_shown():
+    some = colours(["eeg", "face"], ["eeg", "late"])
+    more = colours(["eeg", "face"], ["face", "eeg", "stacking", "equal", "early", "late"])
+    assert all(more[m] == c for m, c in some.items())
+    assert len({more[m] for m in ("eeg", "face", "stacking", "equal", "early", "late", "prior")}) == 7
+
+
+def test_caption_of_scores_tells_the_numbers_of_the_table(affect):
+    caption = figures_scores.scores(affect).caption
+    assert f"{affect.value('late', 'valence', 'nll')['value']:.3f}" in caption
+
+
+def test_leading_modality_ignores_the_prior_and_missing_ones(affect):
+    share = affect.weights["valence"].copy(deep=True)
+    share.loc[{"subject": "S01"}] = [0.1, 0.3, 0.2, 0.4]
+    lead = figures_weights.leading(share)
+    assert lead["S01"] == "face" and lead["S08"] != "eeg"
+
+
+def test_coverage_curve_of_a_planted_over_confident_model_is_below_the_diagonal(affect):
+    r = measure.ratings(affect, "late", "valence")
+    curve, low, high = measure.coverage_curve(r._replace(variance=r.variance / 25), np.array([0.5, 0.9]), seed=0)
+    assert (curve < [0.3, 0.6]).all() and (low <= curve).all() and (curve <= high).all()
+
+
+def test_selective_keeps_the_certain_ones():
+    kept = measure.selective(np.array([3.0, 1, 2, 0]), np.array([0.0, 1, 1, 1]), np.array([0, 0.25]))
+    assert kept == pytest.approx([0.75, 1.0])
+
+
+def test_roc_area_counts_ties_half():
+    assert measure.roc(np.array([0.1, 0.5, 0.5, 0.9]), np.array([False, True, False, True]))[2] == pytest.approx(0.875)
+
+
+def test_omissions_are_grouped_by_reason():
+    short = tables.grouped(
+        (
+            Omission("a", "hidden in 61 % of frames"),
+            Omission("b", "hidden in 7.5 % of frames"),
+            Omission("c", "no file"),
+        )
+    )
+    assert short["count"].tolist() == [2, 1] and "…" in short["reason"][0] and short["reason"][1] == "no file"
+
+
+def test_names_sort_as_people_count_and_make_safe_files():
+    assert sorted(["S10", "S2", "S1"], key=natural) == ["S1", "S2", "S10"]
+    assert slug("weights_late/valence (a)") == "weights_late-valence-a-"
+
+
+def test_findings_without_the_headline_model_are_refused(affect):
+    with pytest.raises(InputError, match="headline"):
+        replace(affect, headline="hybrid")

@@ -95,7 +95,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
 
 def shares(posterior: az.InferenceData, opinions: Opinions | None = None) -> xr.DataArray:
     """Posterior share of each modality in the precision, (sample, subject, modality)."""
-    share = fusion.weights(posterior, opinions)["share"]
+    share = fusion.weights(posterior, opinions)["weight"]
     return share.stack(sample=("chain", "draw"), create_index=False).transpose("sample", "subject", "modality")
 
 

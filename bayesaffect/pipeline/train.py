@@ -90,4 +90,7 @@ def learning_curves(workspace: Path, settings: Settings) -> pd.DataFrame | None:
         if (task["training"], task["seed"]) == (asdict(settings.training), settings.seed) and history.is_file():
             names = {"network": task["network"], "fit": "+".join(task["held_out"]), "member": task["member"]}
             tables.append(pd.read_csv(history).assign(**names))
-    return pd.concat(tables, ignore_index=True) if tables else None
+    if not tables:
+        return None
+    renamed = {"training": "train_loss", "validation": "validation_loss"}
+    return pd.concat(tables, ignore_index=True).rename(columns=renamed)

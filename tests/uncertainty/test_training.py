@@ -42,7 +42,7 @@ def test_missing_truth_has_no_gradient(trials):
 
 def test_training_lowers_the_loss_and_beats_the_prior(trials):
     network, training_data, validation_data = start(trials)
-    history = train(network, training_data, validation_data, settings=Training(epochs=25), seed=0)
+    history = train(network, training_data, validation_data, settings=Training(learning_rate=3e-3, patience=40), seed=0)
     truth = validation_data.truth["valence"]
     known = torch.isfinite(truth)
     mean = network(validation_data.inputs, validation_data.present).mean["valence"]

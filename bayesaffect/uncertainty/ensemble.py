@@ -1,0 +1,80 @@
+"""Deep ensembles of dropout networks: members x passes draws, gathered as a `Predictive`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from bayesaffect.errors import InputError
+from bayesaffect.types import Predictive, Target
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """How many networks and how many dropout passes of each (Lakshminarayanan et al. 2017; Gal & Ghahramani 2016).
+
+    ``members=1`` is Monte Carlo dropout alone; ``passes=1`` switches dropout off in predictions: a deep
+    ensemble alone; both above 1 give their product. ``recalibrate`` fits a temperature and a variance scale
+    on the validation subjects of each fit.
+    """
+
+    members: int = 3
+    passes: int = 10
+    recalibrate: bool = True
+
+    def __post_init__(self):
+        if self.members < 1 or self.passes < 1:
+            raise InputError(
+                f"{self.members} members and {self.passes} passes", where="Ensemble", remedy="give at least 1"
+            )
+
+
+def gather(
+    draws: Sequence[Mapping[str, Tensor]],
+    targets: Sequence[Target],
+    subject: xr.DataArray,
+    *,
+    trained_on: xr.DataArray | None,
+) -> Predictive:
+    """Members' draws, as `dropout.sample` returns them, one after another along ``draw``.
+
+    Parameters
+    ----------
+    draws : one mapping per member, all with the same number of trials.
+    subject : (trial,) with coords trial and subject.
+    trained_on : bool (trial, trained_subject), passed on to `Predictive`.
+
+    Returns
+    -------
+    `Predictive` with members x passes draws, log-probabilities normalised in double precision and the
+    embedding averaged over members. Members do not share axes in embedding space by themselves; those
+    that start from the same initial weights do so approximately, across fits.
+    """
+
+    index = {"trial": subject["trial"].values, "subject": ("trial", subject.values)}
+
+    def joined(name: str, *extra: str, coords=None) -> xr.DataArray:
+        values = np.concatenate([member[name].numpy() for member in draws]).astype(float)
+        if "level" in extra:
+            values -= np.log(np.exp(values).sum(-1, keepdims=True))
+        return xr.DataArray(values, dims=("draw", "trial", *extra), coords=index | (coords or {}))
+
+    continuous = [t.name for t in targets if t.kind == "continuous"]
+    embedding = np.mean([member["embedding"].numpy() for member in draws], axis=0)
+    return Predictive(
+        tuple(targets),
+        subject,
+        {name: joined(f"mean/{name}") for name in continuous},
+        {name: joined(f"variance/{name}") for name in continuous},
+        {
+            t.name: joined(f"log_prob/{t.name}", "level", coords={"level": list(t.levels)})
+            for t in targets
+            if t.kind == "categorical"
+        },
+        trained_on,
+        xr.DataArray(embedding, dims=("trial", "feature"), coords=index),
+    )

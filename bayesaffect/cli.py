@@ -281,7 +281,7 @@ def crema_d(
     """Votes of CREMA-D's raters on voice and face -> the emotion that the actor was asked to show."""
     from bayesaffect.io import published as tables
 
-    _print_table(tables.crema_d(folder, out), out)
+    _print_table(tables.crema_d(folder, out))
 
 
 @published.command()
@@ -292,7 +292,7 @@ def epic(
     """EPiC 2023: seven models' mean valence and arousal per file."""
     from bayesaffect.io import published as tables
 
-    _print_table(tables.epic(file, out), out)
+    _print_table(tables.epic(file, out))
 
 
 def _settings(
@@ -363,8 +363,8 @@ def _print_trials(trials, workspace: Path, listing: bool):
     console.print(f"next: bayesaffect train {workspace}", soft_wrap=True)
 
 
-def _print_table(rows: int, out: Path):
-    console.print(f"{rows} opinions: {out}", soft_wrap=True)
+def _print_table(out: Path):
+    console.print(f"opinions: {out}", soft_wrap=True)
     console.print(f"next: bayesaffect fuse {out} WORKSPACE --folds 10", soft_wrap=True)
 
 

@@ -105,36 +105,61 @@ def stacking(opinions: Opinions, groups: Groups, *, seed: int) -> Predictive:
     three inner groups of subjects, dealt by ``seed`` (with fewer than three training subjects it is 1).
     A target without truth in some training set is left out.
     """
-    subject, here = opinions.subject.values.astype(str), opinions.present.values
-    kept, parts = _folds(subject, groups)
-    kept &= here.any(1)
+    here = opinions.present.values
     absent = (~here)[:, (~here).any(0)].astype(float)
+    features = {
+        t.name: np.hstack([_features(opinions, t), absent])
+        for t in opinions.targets
+        if t.name in (opinions.log_prob if t.kind == "categorical" else opinions.mean)
+    }
+    return _regression(opinions, features, here.any(1), groups, seed)
+
+
+def order_only(index: Trials | Opinions, groups: Groups, *, seed: int) -> Predictive:
+    """What the position of a trial in its subject's session alone would score, without any sensor.
+
+    The regressions of `stacking` on (p, p^2, p^3), p the trial's place among its subject's trials, from -1 to 1.
+    Where tasks come in a fixed order this can be a strong rival, and a sensor's score holds an unknown share
+    of "what time is it".
+    """
+    subject = index.subject.values.astype(str)
+    place = np.zeros(subject.size)
+    for name in np.unique(subject):
+        rows = np.flatnonzero(subject == name)
+        place[rows] = np.linspace(-1, 1, rows.size) if rows.size > 1 else 0
+    curve = np.stack([place, place**2, place**3], 1)
+    everybody = np.ones(subject.size, dtype=bool)
+    return _regression(index, {t.name: curve for t in index.targets}, everybody, groups, seed)
+
+
+def _regression(index, features: dict[str, np.ndarray], usable: np.ndarray, groups: Groups, seed: int) -> Predictive:
+    """Logistic or ridge regression of every target on its features, fitted on the other groups."""
+    subject = index.subject.values.astype(str)
+    kept, parts = _folds(subject, groups)
+    kept &= usable
     mean, variance, log_prob = {}, {}, {}
-    for target in opinions.targets:
+    for target in (t for t in index.targets if t.name in features):
         categorical = target.kind == "categorical"
-        if target.name not in (opinions.log_prob if categorical else opinions.mean):
-            continue
-        truth = _truth(opinions, target)
-        features = np.hstack([_features(opinions, target), absent])
+        truth, table = _truth(index, target), np.zeros((subject.size, len(target.levels or ())))
         first, second = np.zeros(subject.size), np.zeros(subject.size)
-        table = np.zeros((subject.size, len(target.levels or ())))
         for train, test in parts:
-            train, test = train & np.isfinite(truth) & here.any(1), test & kept
+            train, test = train & np.isfinite(truth) & usable, test & kept
             if train.sum() < 2:
                 break
             if not test.any():
                 continue
-            x, y, who = features[train], truth[train], subject[train]
+            x, y, who = features[target.name][train], truth[train], subject[train]
+            new = features[target.name][test]
             if categorical:
-                table[test] = _logistic(x, y.astype(int), who, features[test], len(target.levels), seed)
+                table[test] = _logistic(x, y.astype(int), who, new, len(target.levels), seed)
             else:
-                first[test], second[test] = _ridge(x, y, who, features[test], seed)
+                first[test], second[test] = _ridge(x, y, who, new, seed)
         else:
             if categorical:
                 log_prob[target.name] = _normalised(np.log(np.maximum(table[kept], 1e-12)))
             else:
                 mean[target.name], variance[target.name] = first[kept], second[kept]
-    return _predictive(opinions, kept, mean, variance, log_prob, _trained_on(opinions, kept, parts))
+    return _predictive(index, kept, mean, variance, log_prob, _trained_on(index, kept, parts))
 
 
 def _features(opinions: Opinions, target: Target) -> np.ndarray:

@@ -56,6 +56,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
     models = {
         **evidence.networks,
         "prior": baselines.prior_only(opinions, evidence.groups),
+        **order(settings, evidence),
         "equal": baselines.equal_weights(opinions),
         "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
         LATE: evidence.late,
@@ -91,6 +92,13 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         versions={"bayesaffect": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     )
     return write_report(findings, workspace / "report"), findings
+
+
+def order(settings: Settings, evidence: Evidence) -> dict[str, Predictive]:
+    """The control that knows only when in the session a trial took place; a table has no session."""
+    if evidence.opinions.trained_on is None:
+        return {}
+    return {"order": baselines.order_only(evidence.opinions, evidence.groups, seed=settings.seed)}
 
 
 def shares(posterior: az.InferenceData, opinions: Opinions | None = None) -> xr.DataArray:

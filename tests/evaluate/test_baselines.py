@@ -157,3 +157,23 @@ def test_what_the_networks_saw_is_carried_on():
 def test_overlapping_groups_are_refused():
     with pytest.raises(InputError, match="without a common subject"):
         baselines.prior_only(opinions(), (("S0", "S1"), ("S1", "S2")))
+
+
+def test_order_only_sees_a_fixed_order_and_nothing_in_a_shuffled_one():
+    rng = np.random.default_rng(3)
+    labels = np.tile(np.repeat([0, 1], 10), 6)
+
+    def score(label):
+        names = [f"t{k}" for k in range(label.size)]
+        coords = {"trial": names, "modality": ["m"], "subject": ("trial", [f"s{k // 20}" for k in range(label.size)])}
+        coords["stimulus"] = ("trial", [""] * label.size)
+        present = xr.DataArray(np.ones((label.size, 1), dtype=bool), dims=("trial", "modality"), coords=coords)
+        truth = xr.Dataset({"task": ("trial", label)}, {"trial": names})
+        index = Opinions((Target("task", levels=("rest", "stress")),), present, truth)
+        groups = [(f"s{k}",) for k in range(6)]
+        prob = baselines.order_only(index, groups, seed=0).probability("task").values
+        return -np.log(prob[np.arange(label.size), label]).mean()
+
+    assert score(labels) < 0.2
+    shuffled = np.concatenate([rng.permutation(part) for part in labels.reshape(6, 20)])
+    assert abs(score(shuffled) - np.log(2)) < 0.15

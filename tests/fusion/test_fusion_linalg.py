@@ -36,7 +36,11 @@ def test_independent_partial_correlations_have_the_lkj_density():
 
     def log_density(p):
         beta = torch.distributions.Beta(concentration, concentration).log_prob((p + 1) / 2).sum()
-        free = lambda q: torch.stack([linalg.correlation_entries(linalg.correlation_cholesky(q, m))[i][j] for i, j in ((1, 0), (2, 0), (2, 1))])
+
+        def free(q):
+            rows = linalg.correlation_entries(linalg.correlation_cholesky(q, m))
+            return torch.stack([rows[1][0], rows[2][0], rows[2][1]])
+
         return beta - torch.linalg.slogdet(torch.func.jacrev(free)(p))[1], free(p)
 
     gaps = []

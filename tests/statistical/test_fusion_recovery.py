@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesaffect.fusion import Sampling, fit, gate, predict
+from bayesaffect.fusion import fit, gate, predict
 from bayesaffect.types import Opinions, Target
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
@@ -41,7 +41,7 @@ def fitted(tmp_path_factory):
     runs = []
     for seed in (1, 2, 3):
         opinions, k = people(seed)
-        runs.append((fit(opinions, "valence", seed=seed, sampling=Sampling(600, 600, 2), cache=cache), k))
+        runs.append((fit(opinions, "valence", seed=seed, cache=cache), k))
     return runs
 
 

@@ -1,0 +1,1 @@
+"""How a Pyro model becomes draws: its density captured and compiled, then sampled."""

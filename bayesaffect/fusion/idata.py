@@ -1,0 +1,64 @@
+"""The one adapter between arrays and ArviZ, for the InferenceData of 0.x and the DataTree of 1.x."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bayesaffect.errors import InputError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import arviz as az
+
+FORMAT = "bayesaffect fusion 1"
+
+
+def build(
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    coords: Mapping[str, Any],
+    dims: Mapping[str, list[str]],
+    attrs: Mapping[str, Any],
+):
+    """Groups of arrays -> the object ArviZ works on. ``attrs`` are stored as JSON, at the root and in ``posterior``."""
+    text = {name: json.dumps(value) for name, value in attrs.items()} | {"format": FORMAT}
+    groups = {name: dict(arrays) for name, arrays in groups.items() if arrays}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if int(az.__version__.split(".")[0]) >= 1:
+            result = az.from_dict(groups, coords=dict(coords), dims=dict(dims))
+        else:
+            result = az.from_dict(**groups, coords=dict(coords), dims=dict(dims))
+    result.attrs.update(text)
+    result["posterior"].attrs.update(text)
+    return result
+
+
+def attribute(result, name: str):
+    """An attribute written by `build`.
+
+    Raises
+    ------
+    InputError : the object is not a fit of this package.
+    """
+    for attrs in (result["posterior"].attrs, result.attrs):
+        if name in attrs:
+            return json.loads(attrs[name])
+    raise InputError("this posterior was not made by bayesaffect.fusion", remedy="use the file that `fuse` wrote")
+
+
+def flattened(result, names, *, at_most: int | None = None) -> dict[str, np.ndarray]:
+    """Posterior arrays (chain x draw, ...), chains interleaved; evenly thinned to ``at_most`` draws."""
+    posterior = result["posterior"]
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    keep = np.linspace(0, total - 1, min(total, at_most or total)).round().astype(int)
+    out = {}
+    for name in names:
+        values = posterior[name].transpose("draw", "chain", ...).values
+        out[name] = values.reshape(total, *values.shape[2:])[keep]
+    return out

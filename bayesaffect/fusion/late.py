@@ -1,0 +1,173 @@
+"""Late fusion: fit the measurement model or the log-linear pool to opinions, whichever the target asks for."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bayesaffect.errors import InputError
+from bayesaffect.fusion import categorical, continuous, idata, linalg, prediction, statistics
+from bayesaffect.fusion.engine.sample import Draws, sample
+from bayesaffect.fusion.reliability import typical
+from bayesaffect.fusion.settings import Priors, Sampling
+from bayesaffect.types import Opinions
+
+MAX_ELEMENTS = 8_000_000
+
+
+def fit(
+    opinions: Opinions,
+    target: str,
+    *,
+    sampling: Sampling | None = None,
+    priors: Priors | None = None,
+    seed: int,
+    held_out: Sequence[str] = (),
+    cache: Path | None = None,
+):
+    """Posterior of the late fusion model of ``target`` given everybody's opinions and the truth where it is known.
+
+    Parameters
+    ----------
+    opinions : out-of-fold predictions of every modality, with truth.
+    target : one of its targets; its kind picks the model (`continuous`, `categorical`).
+    sampling, priors : settings; ``None`` for the defaults.
+    seed : fixes starting points, sampler and effects; same seed, same draws.
+    held_out : subjects whose truth does not enter. All arrays keep the shapes of ``opinions``, so that one
+        compiled density serves every fold; the effects of these subjects come from their prior.
+    cache : folder of compiled densities; ``None`` for the user's cache folder.
+
+    Returns
+    -------
+    InferenceData with groups posterior, sample_stats, log_likelihood (log p(truth | opinions) per trial),
+    posterior_predictive
+    (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject, what `weights`
+    needs), thinned
+    in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
+    versions.
+
+    Raises
+    ------
+    InputError : unknown target or subjects, no trial with truth, or no opinions on this target.
+    """
+    sampling, priors = sampling or Sampling(), priors or Priors()
+    kind = opinions.target(target).kind
+    if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
+        raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
+    where = statistics.index(opinions, target, held_out)
+    if kind == "continuous":
+        module = continuous
+        data = continuous.data(statistics.continuous(opinions, target, where), priors, opinions.variance_known)
+    else:
+        module = categorical
+        data = categorical.data(statistics.categorical(opinions, target, where), priors)
+    name = f"late {kind}:{_source(module, linalg)}"
+    draws = sample(module.model, data, name=name, sampling=sampling, seed=seed, cache=cache)
+    values = constrained(draws, module, data, seed)
+    return _labelled(draws, values, opinions, target, where, module, (sampling, priors, seed, held_out))
+
+
+@functools.cache
+def _source(*modules) -> str:
+    """Fingerprint of the code that defines a density."""
+    return hashlib.sha256("".join(inspect.getsource(m) for m in modules).encode()).hexdigest()[:12]
+
+
+def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Draws on the real line -> what people read, ``module.effects`` of every draw: name -> (chain, draw, ...)."""
+    density = draws.density
+    tensors = density.unpack(density.pack(data))
+    s = int(draws.z.shape[2])
+    chains, number = draws.z.shape[:2]
+    flat = torch.from_numpy(np.ascontiguousarray(draws.z)).reshape(-1, s)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    shape = data["n_opinion"].shape if module is continuous else (1, 1)
+    noise = {
+        "u": torch.from_numpy(rng.standard_normal((flat.shape[0], *shape))),
+        "delta": torch.from_numpy(rng.standard_normal((flat.shape[0], shape[0]))),
+    }
+
+    def one(z, noise):
+        return module.effects(density.constrain(z)[0], tensors, noise)
+
+    with torch.no_grad():
+        found = torch.vmap(one, chunk_size=500)(flat, noise)
+    return {name: v.reshape(chains, number, *v.shape[1:]).numpy() for name, v in found.items()}
+
+
+def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings):
+    sampling, priors, seed, held_out = settings
+    kind = opinions.target(target)
+    subjects = list(where.subjects)
+    is_continuous = kind.kind == "continuous"
+    per_subject, overall = typical(opinions, target, subjects, is_continuous)
+    coords = {
+        "subject": subjects,
+        "modality": list(opinions.modalities),
+        "modality_bis": list(opinions.modalities),
+        "trial": [str(t) for t in opinions.present["trial"].values[where.used]],
+    }
+    if not is_continuous:
+        coords |= {"level": list(kind.levels), "level_bis": list(kind.levels)}
+    dims = module.DIMS | {
+        target: ["trial"],
+        "n_used": ["subject"],
+        "typical_subject": ["subject", "modality"],
+        "typical": ["modality"],
+        "trial_subject": ["trial"],
+    }
+    likelihood, predicted = _in_sample(values, opinions, target, where, seed)
+    attrs = {
+        "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},
+        "kind": kind.kind,
+        "priors": asdict(priors),
+        "sampling": asdict(sampling),
+        "seed": int(seed),
+        "held_out": [str(h) for h in held_out],
+        "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},
+    }
+    groups = {
+        "posterior": values,
+        "sample_stats": draws.stats,
+        "log_likelihood": {target: likelihood},
+        "posterior_predictive": {target: predicted},
+        "observed_data": {target: opinions.truth[target].values[where.used]},
+        "constant_data": {
+            "n_used": where.counts,
+            "typical_subject": per_subject,
+            "typical": overall,
+            "trial_subject": opinions.subject.values[where.used].astype(str),
+        },
+    }
+    return idata.build(groups, coords=coords, dims=dims, attrs=attrs)
+
+
+def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index, seed: int):
+    """log p(truth | opinions, draw) and truths drawn given the opinions, (chain, draw, trial), thinned along draw."""
+    used = opinions.select(where.used)
+    who, truth = where.subject[where.used], used.truth[target].values
+    chains, number = values["rho"].shape[:2]
+    is_continuous = used.target(target).kind == "continuous"
+    per_draw = truth.size * (1 if is_continuous else len(used.target(target).levels))
+    step = max(1, int(np.ceil(chains * number * per_draw / MAX_ELEMENTS)))
+    names = prediction.CONTINUOUS if is_continuous else prediction.CATEGORICAL
+    kept = {n: values[n][:, ::step].reshape(-1, *values[n].shape[2:]) for n in names}
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
+    if is_continuous:
+        mean, variance = prediction.fused_moments(kept, who, np.zeros(who.size, dtype=bool), used, target)
+        likelihood = -0.5 * (np.log(2 * np.pi * variance) + (truth - mean) ** 2 / variance)
+        predicted = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
+    else:
+        log_prob = prediction.fused_log_prob(kept, who, used, target)
+        likelihood = np.take_along_axis(log_prob, truth.astype(int)[None, :, None], 2)[:, :, 0]
+        above = rng.random(log_prob.shape[:2])[:, :, None] > np.exp(log_prob).cumsum(-1)
+        predicted = np.minimum(above.sum(-1), log_prob.shape[2] - 1).astype(np.int16)
+    return likelihood.reshape(chains, -1, truth.size), predicted.reshape(chains, -1, truth.size)

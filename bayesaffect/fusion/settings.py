@@ -1,0 +1,74 @@
+"""Settings of a fit: how long to sample, and what is believed before the data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from bayesaffect.errors import InputError
+
+ENGINES = ("auto", "nutpie", "pyro")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the posterior is drawn.
+
+    Parameters
+    ----------
+    draws, tune : kept and warm-up iterations of each chain.
+    chains : number of chains, run in parallel.
+    engine : ``"nutpie"`` samples the density captured from the Pyro model; ``"pyro"`` runs Pyro's own NUTS on
+        the model itself (the reference: slow); ``"auto"`` is nutpie.
+    target_accept : mean acceptance that the step size is adapted to, in (0, 1).
+    """
+
+    draws: int = 1000
+    tune: int = 1000
+    chains: int = 4
+    engine: str = "auto"
+    target_accept: float = 0.9
+
+    def __post_init__(self):
+        if self.engine not in ENGINES:
+            raise InputError(f"there is no engine {self.engine!r}", remedy=f"choose one of {list(ENGINES)}")
+        if min(self.draws, self.tune, self.chains) < 1:
+            raise InputError("draws, tune and chains must be at least 1")
+        if not 0 < self.target_accept < 1:
+            raise InputError(f"target_accept is {self.target_accept}, not between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Scales of the priors; pairs are (mean, sd) of a Normal, single numbers the scale of a HalfNormal.
+
+    Continuous target, on [-1, 1]: ``level`` of the truth, ``sd_level`` between subjects, ``sd_truth`` within;
+    ``bias`` and ``gain`` of a modality; ``sd_offset`` of its subject offsets; ``log_kappa`` its over-confidence where
+    variances are known, ``log_error`` its log error sd where they are not; ``sd_rho`` of the subject reliability;
+    ``eta`` of the LKJ prior on the correlation of the modalities' errors.
+    Categorical target, on the log-odds scale: ``intercept``, ``weight``, ``sd_matrix`` (how far A_m strays from
+    the identity), ``sd_class`` of the subjects' class effects, ``sd_missing`` of the corrections for a missing
+    modality, and
+    ``sd_rho`` as above.
+    """
+
+    level: tuple[float, float] = (0.0, 0.5)
+    sd_level: float = 0.3
+    sd_truth: float = 0.7
+    bias: tuple[float, float] = (0.0, 0.5)
+    gain: tuple[float, float] = (0.5, 0.5)
+    sd_offset: float = 0.3
+    log_kappa: tuple[float, float] = (0.0, 1.0)
+    log_error: tuple[float, float] = (-1.0, 1.0)
+    sd_rho: float = 0.5
+    eta: float = 1.5
+    intercept: float = 1.0
+    weight: float = 1.5
+    sd_matrix: float = 0.5
+    sd_class: float = 0.5
+    sd_missing: float = 0.3
+
+    def __post_init__(self):
+        for name, value in asdict(self).items():
+            scale = value[1] if isinstance(value, tuple | list) else value
+            if not scale > 0:
+                raise InputError(f"prior {name} has scale {scale}", remedy="scales must be positive")

@@ -1,0 +1,140 @@
+"""Opinions as the numbers a likelihood needs: sufficient statistics, or trials padded into subjects.
+
+Both builders keep the shapes of *all* trials and subjects they are given; what a fit may not see (held-out
+subjects, trials without truth) enters as zeros. One compiled density therefore serves every fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import helmert
+
+from bayesaffect.errors import InputError
+from bayesaffect.types import Opinions
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where each trial belongs: ``subjects`` (S,), ``subject`` of each trial (N,), ``used`` in the fit (N,)."""
+
+    subjects: tuple[str, ...]
+    subject: np.ndarray
+    used: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Used trials of each subject (S,)."""
+        return np.bincount(self.subject[self.used], minlength=len(self.subjects))
+
+
+def index(opinions: Opinions, target: str, held_out: Sequence[str] = ()) -> Index:
+    """The subjects of ``opinions`` and the trials that have truth and are not held out.
+
+    Raises
+    ------
+    InputError : an unknown held-out subject, or no trial left to learn from.
+    """
+    subjects, subject = np.unique(opinions.subject.values.astype(str), return_inverse=True)
+    if unknown := sorted(set(held_out) - set(subjects)):
+        raise InputError(f"held-out subjects {unknown} are not among the opinions")
+    truth = opinions.truth[target].values
+    known = truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
+    used = known & ~np.isin(opinions.subject.values.astype(str), list(held_out))
+    if not used.any():
+        raise InputError(f"no trial with truth for {target!r} is left to learn from", remedy="hold out fewer subjects")
+    return Index(tuple(str(s) for s in subjects), subject, used)
+
+
+def masked(values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """``values`` with zeros where a modality is not present."""
+    return np.where(present.reshape(present.shape + (1,) * (values.ndim - 2)), values, 0.0)
+
+
+def continuous(opinions: Opinions, target: str, where: Index) -> dict[str, np.ndarray]:
+    """Sufficient statistics of the measurement model per subject and missingness pattern.
+
+    With d_im = v_im^-1/2 (0 where missing), shifted opinions x and truth y, and the sums over the used trials of a
+    subject with pattern p: ``sums`` (6, S, P, M, M) = sum of d_m d_n times (1, x_n, y, x_m x_n, x_n y, y^2).
+    ``observed`` (P, M) are the patterns as 0/1, ``n_pattern`` (P,) their trials, ``n_opinion`` (S, M), ``n_truth``,
+    ``mean_truth`` and ``square_truth`` (S,) count, mean and sum of squared deviations of the truth; ``log_variance``
+    (1,)
+    the sum of log v; ``shift_x`` (M,) and ``shift_y`` (1,) what was subtracted before summing.
+    """
+    present = opinions.present.values
+    x = masked(opinions.mean[target].values, present)
+    v = np.where(present, opinions.variance[target].values, 1.0)
+    y = opinions.truth[target].values
+    m, s = present.shape[1], len(where.subjects)
+    shift_x = x.sum(0) / np.maximum(present.sum(0), 1)
+    shift_y = y[where.used].mean()
+    patterns, pattern = np.unique(present, axis=0, return_inverse=True)
+    pattern = pattern.ravel()
+    u = where.used
+    d = np.where(present, v**-0.5, 0.0)[u]
+    dx = d * (x - shift_x)[u]
+    yu = (y - shift_y)[u]
+    dy = d * yu[:, None]
+    cell = where.subject[u] * len(patterns) + pattern[u]
+    pairs = ((d, d), (d, dx), (d, dy), (dx, dx), (dy, dx), (dy, dy))
+    sums = np.zeros((6, s * len(patterns), m, m))
+    for k, (left, right) in enumerate(pairs):
+        np.add.at(sums[k], cell, left[:, :, None] * right[:, None, :])
+    counts = where.counts
+    mean = np.bincount(where.subject[u], yu, minlength=s) / np.maximum(counts, 1)
+    square = np.bincount(where.subject[u], (yu - mean[where.subject[u]]) ** 2, minlength=s)
+    opinions_per = np.zeros((s, m))
+    np.add.at(opinions_per, where.subject[u], present[u].astype(float))
+    return {
+        "sums": sums.reshape(6, s, len(patterns), m, m),
+        "observed": patterns.astype(float),
+        "n_pattern": np.bincount(pattern[u], minlength=len(patterns)).astype(float),
+        "n_opinion": opinions_per,
+        "n_truth": counts.astype(float),
+        "mean_truth": mean,
+        "square_truth": square,
+        "log_variance": np.array([np.log(v[u]).sum(where=present[u])]),
+        "shift_x": shift_x,
+        "shift_y": np.array([shift_y]),
+    }
+
+
+def contrasts(k: int) -> np.ndarray:
+    """Orthonormal columns V (K, K - 1), each summing to zero: V'V = I, V V' = I - 11'/K."""
+    return helmert(k).T.copy()
+
+
+def design(log_prob: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Design rows (N, 1 + M (K - 1) + M) of the pool: 1, V' log p_m per modality (0 where missing), missing flags."""
+    n, m, k = log_prob.shape
+    features = masked(log_prob, present).clip(np.log(1e-6)) @ contrasts(k)
+    features = np.where(present[:, :, None], features, 0.0)
+    return np.concatenate([np.ones((n, 1)), features.reshape(n, m * (k - 1)), (~present).astype(float)], axis=1)
+
+
+def categorical(opinions: Opinions, target: str, where: Index) -> dict[str, np.ndarray]:
+    """Trials padded into their subjects, and the statistic that is linear in the pool's coefficients.
+
+    ``design`` (S, P, T) are the rows of `design`, trials innermost, ``used`` (S, T) 1 for a trial that enters the
+    likelihood, and
+    ``linear`` (S, P, K - 1) = sum over used trials of design x (V' e_truth): the sum of the true classes' eta is
+    linear in it, so that only the normalisation needs the trials.
+    """
+    levels = opinions.target(target).levels
+    rows = design(opinions.log_prob[target].values, opinions.present.values)
+    s = len(where.subjects)
+    slot = np.zeros(rows.shape[0], dtype=int)
+    order = np.argsort(where.subject, kind="stable")
+    sizes = np.bincount(where.subject, minlength=s)
+    slot[order] = np.concatenate([np.arange(n) for n in sizes])
+    padded = np.zeros((s, sizes.max(), rows.shape[1]))
+    padded[where.subject, slot] = rows
+    used = np.zeros((s, sizes.max()))
+    used[where.subject, slot] = where.used
+    truth = contrasts(len(levels))[opinions.truth[target].values.astype(int)]
+    linear = np.zeros((s, rows.shape[1], len(levels) - 1))
+    u = where.used
+    np.add.at(linear, where.subject[u], rows[u][:, :, None] * truth[u][:, None, :])
+    return {"design": padded.transpose(0, 2, 1).copy(), "used": used, "linear": linear}

@@ -1,0 +1,114 @@
+"""The whole path on small simulated recordings: what it leaves behind, and that it resumes."""
+
+import json
+
+import arviz as az
+import pandas as pd
+import pytest
+
+from bayesaffect.cli import main
+from bayesaffect.pipeline.weights import table
+from bayesaffect.simulate import Layout, write_mahnob
+
+pytestmark = pytest.mark.slow
+QUICK = "--window 8 --folds 2 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --jobs 1".split()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished study of 4 subjects x 5 clips, and the function that runs it (again)."""
+    root = tmp_path_factory.mktemp("study")
+    layout = Layout(clip_seconds=(9.0, 11.0), margin=3.0, video_rate=10.02)
+    write_mahnob(root / "recordings", subjects=4, clips=5, seed=3, layout=layout)
+
+    def run(*more):
+        with pytest.raises(SystemExit) as end:
+            main(["study", str(root / "recordings"), str(root / "ws"), *QUICK, *more])
+        return end.value.code or 0
+
+    assert run() == 0
+    return root / "ws", run
+
+
+def stamps(workspace):
+    kinds = ("prepared/*.nc", "training/*/weights.safetensors", "fusion/*.nc", "fusion/folds/*.nc")
+    return {path: path.stat().st_mtime_ns for kind in kinds for path in workspace.glob(kind)}
+
+
+def test_the_contract_of_names(study):
+    workspace, _ = study
+    scores = pd.read_csv(workspace / "report" / "scores.csv")
+    assert list(scores.columns[:6]) == ["model", "target", "score", "value", "low", "high"]
+    assert {"eeg", "face", "physio", "early", "equal", "late"} <= set(scores.model)
+    assert {"nll", "accuracy", "ece", "auroc"} <= set(scores[scores.target == "emotion"].score)
+    assert {"rmse", "ccc", "coverage90"} <= set(scores[scores.target == "valence"].score)
+    assert (workspace / "report" / "index.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("target", ["valence", "arousal", "emotion"])
+def test_the_posterior_is_an_arviz_object_with_named_dims(study, target):
+    workspace, _ = study
+    posterior = az.from_netcdf(workspace / "fusion" / f"late_{target}.nc")
+    groups = {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data"}
+    assert groups <= set(posterior.groups())
+    assert {"chain", "draw", "subject", "modality"} <= set(posterior.posterior.dims)
+    assert list(posterior.posterior.modality.values) == ["eeg", "face", "physio"]
+
+
+def test_a_second_run_makes_nothing_again(study):
+    workspace, run = study
+    before = stamps(workspace)
+    assert len(before) > 40 and run() == 0
+    assert stamps(workspace) == before
+
+
+def test_a_lost_piece_is_made_again_and_nothing_else(study):
+    workspace, run = study
+    before = stamps(workspace)
+    lost = next(path for path in before if path.parent.name == "folds")
+    lost.unlink()
+    assert run() == 0
+    changed = {path for path, stamp in stamps(workspace).items() if before.get(path) != stamp}
+    assert changed == {lost}
+
+
+def test_a_gate_that_fails_is_said_first_and_is_code_3_when_strict(study):
+    workspace, run = study
+    assert json.loads((workspace / "fusion" / "gate.json").read_text())["failures"]  # 60 draws cannot pass
+    assert run("--strict") == 3
+    page = (workspace / "report" / "index.html").read_text(encoding="utf-8")
+    assert 0 < page.index("effective sample size") < page.index("Protocol")
+
+
+def test_another_data_set_is_refused_and_nothing_is_lost(study, tmp_path, capsys):
+    workspace, _ = study
+    before = stamps(workspace)
+    (tmp_path / "Sessions").mkdir()
+    with pytest.raises(SystemExit) as end:
+        main(["prepare", str(tmp_path), str(workspace)])
+    assert end.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+    assert stamps(workspace) == before
+
+
+def test_weights_and_features_can_be_asked_for(study, capsys):
+    workspace, _ = study
+    for verb in ("weights", "features"):
+        with pytest.raises(SystemExit) as end:
+            main([verb, str(workspace)])
+        assert not end.value.code
+    weights = pd.read_csv(workspace / "fusion" / "weights_valence.csv")
+    assert set(weights.modality) == {"eeg", "face", "physio", "prior"} and weights["median"].between(-1, 2).all()
+    assert len(pd.read_csv(workspace / "features" / "eeg.csv").columns) > 160
+    assert "valence" in capsys.readouterr().out
+
+
+def test_the_least_reliable_sensor_of_a_subject_is_named():
+    import xarray as xr
+
+    share = xr.DataArray(
+        [[[0.6, 0.1, 0.3]], [[0.5, 0.2, 0.3]]],
+        dims=("sample", "subject", "modality"),
+        coords={"subject": ["S1"], "modality": ["eeg", "face", "prior"]},
+    )
+    row = table(share).set_index("modality").loc["face"]
+    assert row["lowest"] == 1 and row["median"] == pytest.approx(0.15)

@@ -1,0 +1,45 @@
+"""The README's commands are run, in the order in which they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(tested: bool):
+    text = README.read_text(encoding="utf-8")
+    found = re.findall(r"(<!-- tested -->\n)?```sh\n(.*?)```", text, flags=re.DOTALL)
+    return [block for mark, block in found if bool(mark) == tested]
+
+
+@pytest.mark.slow
+def test_its_commands_run(tmp_path):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for block in blocks(tested=True):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "workspace" / "report" / "index.html").is_file()
+    assert (tmp_path / "workspace_table" / "report" / "scores.csv").is_file()
+
+
+def test_every_verb_it_names_exists():
+    verbs = set(re.findall(r"bayesaffect ([a-z]+)", "".join(blocks(tested=True) + blocks(tested=False))))
+    cli = (README.parent / "bayesaffect" / "cli.py").read_text(encoding="utf-8")
+    assert verbs and all(f"def {verb}(" in cli for verb in verbs)
+
+
+def test_its_make_targets_exist():
+    makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
+    assert all(
+        re.search(rf"^{name}:", makefile, re.MULTILINE) for name in re.findall(r"make (\w+)", README.read_text())
+    )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from bayesaffect.fusion.settings import Priors
-from bayesaffect.fusion.statistics import contrasts
+from bayesaffect.fusion.statistics import centring, contrasts
 
 
 def data(statistics: Mapping[str, np.ndarray], priors: Priors) -> dict[str, np.ndarray]:
@@ -37,16 +37,39 @@ def data(statistics: Mapping[str, np.ndarray], priors: Priors) -> dict[str, np.n
     n = statistics["used"].sum(1, keepdims=True)
     m = (statistics["linear"].shape[1] - 1) // (statistics["linear"].shape[2] + 1)
     flags = statistics["design"][:, -m:] * statistics["used"][:, None]
+    informed = float(statistics["linear"].shape[2] > 1)  # of two classes, A_m is the identity whatever Z
     opinions = n.sum() - flags.sum((0, 2))
-    scales = ("intercept", "weight", "sd_matrix", "sd_class", "sd_missing", "sd_rho")
+    scales = ("intercept", "weight", "sd_class", "sd_missing")
     return {
         **statistics,
         **{f"prior_{name}": np.array([getattr(priors, name)]) for name in scales},
+        **{
+            f"prior_{n}": np.array([np.log(getattr(priors, n)[0]), getattr(priors, n)[1]])
+            for n in ("sd_rho", "sd_matrix")
+        },
         "basis": contrasts(statistics["linear"].shape[2] + 1),
         "centring_delta": 0.05 * n / (0.05 * n + 0.5**-2),
-        "centring_rho": 0.05 * n / (0.05 * n + 0.1**-2),
-        "centring_matrix": 0.02 * opinions / (0.02 * opinions + 0.3**-2),
+        "centring_rho": np.repeat(0.05 * n / (0.05 * n + 0.1**-2), m, axis=1),
+        "centring_matrix": informed * 0.02 * opinions / (0.02 * opinions + 0.3**-2),
     }
+
+
+def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The data with centring learned from draws (`effects`, leading dims chain and draw).
+
+    One number per subject for delta and one per modality for A: the mean over contrasts, or entries.
+    """
+    basis = data["basis"]
+    delta = values["delta"] @ basis
+    matrix = np.moveaxis(basis.T @ values["matrix"] @ basis - np.eye(basis.shape[1]), 2, -1)
+    learned = {
+        "delta": centring(delta, values["sd_delta"][:, :, None, None]).mean(-1, keepdims=True),
+        "rho": centring(values["rho"], values["sd_rho"][:, :, None]),
+        "matrix": centring(matrix, values["sd_matrix"][:, :, None, None]).mean((0, 1)),
+    }
+    if basis.shape[1] == 1:
+        learned["matrix"] = data["centring_matrix"]
+    return {**data, **{f"centring_{name}": weight for name, weight in learned.items()}}
 
 
 def sizes(data: Mapping[str, Tensor]) -> tuple[int, int, int]:
@@ -66,13 +89,17 @@ def model(data: Mapping[str, Tensor]) -> None:
     def half(name, scale, shape):
         return pyro.sample(name, dist.HalfNormal(scale.expand(shape or (1,)).reshape(shape)).to_event(len(shape)))
 
+    def positive(name):
+        location, scale = (data[f"prior_{name}"][k].expand((m,)) for k in (0, 1))
+        return pyro.sample(name, dist.LogNormal(location, scale).to_event(1))
+
     values = {
         "alpha_c": normal("alpha_c", data["prior_intercept"], (c,)),
         "missing_c": normal("missing_c", data["prior_sd_missing"], (m, c)),
         "w": half("w", data["prior_weight"], (m,)),
-        "sd_matrix": half("sd_matrix", data["prior_sd_matrix"], (m,)),
+        "sd_matrix": positive("sd_matrix"),
         "sd_delta": half("sd_delta", data["prior_sd_class"], ()),
-        "sd_rho": half("sd_rho", data["prior_sd_rho"], (m,)),
+        "sd_rho": positive("sd_rho"),
     }
     f, g = data["centring_delta"], data["centring_rho"]
     spread = torch.exp(data["centring_matrix"] * torch.log(values["sd_matrix"]))[:, None, None].expand(m, c, c)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bayesaffect.fusion import linalg
 from bayesaffect.fusion.settings import Priors
+from bayesaffect.fusion.statistics import centring
 
 LOG_2PI = float(np.log(2 * np.pi))
 
@@ -35,14 +36,20 @@ def data(statistics: Mapping[str, np.ndarray], priors: Priors, variance_known: b
     information = 2 * statistics["n_opinion"]
     location = priors.log_kappa if variance_known else priors.log_error
     pairs = {"level": priors.level, "bias": priors.bias, "gain": priors.gain, "log_kappa": location}
-    scales = {n: getattr(priors, n) for n in ("sd_level", "sd_truth", "sd_offset", "sd_rho")}
+    scales = {n: getattr(priors, n) for n in ("sd_level", "sd_truth", "sd_offset")}
     return {
         **statistics,
         **{f"prior_{k}": np.array(v, dtype=float) for k, v in pairs.items()},
         **{f"prior_{k}": np.array([v]) for k, v in scales.items()},
+        "prior_sd_rho": np.array([np.log(priors.sd_rho[0]), priors.sd_rho[1]]),
         "prior_correlation": np.array(linalg.lkj_concentration(priors.eta, m)),
         "centring": information / (information + 0.15**-2),
     }
+
+
+def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The data with the centring of rho learned from draws (`effects`, leading dims chain and draw)."""
+    return {**data, "centring": centring(values["rho"], values["sd_rho"][:, :, None])}
 
 
 def model(data: Mapping[str, Tensor]) -> None:
@@ -55,6 +62,10 @@ def model(data: Mapping[str, Tensor]) -> None:
     def half(name, prior, shape):
         return pyro.sample(name, dist.HalfNormal(prior.expand(shape or (1,)).reshape(shape)).to_event(len(shape)))
 
+    def positive(name):
+        location, scale = (data[f"prior_{name}"][k].expand((m,)) for k in (0, 1))
+        return pyro.sample(name, dist.LogNormal(location, scale).to_event(1))
+
     values = {
         "mu": normal("mu", data["prior_level"], ()),
         "sd_delta": half("sd_delta", data["prior_sd_level"], ()),
@@ -63,7 +74,7 @@ def model(data: Mapping[str, Tensor]) -> None:
         "b": normal("b", data["prior_gain"], (m,)),
         "omega": half("omega", data["prior_sd_offset"], (m,)),
         "log_kappa": normal("log_kappa", data["prior_log_kappa"], (m,)),
-        "sd_rho": half("sd_rho", data["prior_sd_rho"], (m,)),
+        "sd_rho": positive("sd_rho"),
     }
     if m > 1:
         al = data["prior_correlation"]

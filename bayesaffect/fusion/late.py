@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,10 @@ def fit(
         module = categorical
         data = categorical.data(statistics.categorical(opinions, target, where), priors)
     name = f"late {kind}:{_source(module, linalg)}"
+    if sampling.pilot and sampling.engine != "pyro":
+        short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
+        draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
+        data = module.recentred(constrained(draws, module, data, seed), data)
     draws = sample(module.model, data, name=name, sampling=sampling, seed=seed, cache=cache)
     values = constrained(draws, module, data, seed)
     return _labelled(draws, values, opinions, target, where, module, (sampling, priors, seed, held_out))

@@ -138,3 +138,20 @@ def categorical(opinions: Opinions, target: str, where: Index) -> dict[str, np.n
     u = where.used
     np.add.at(linear, where.subject[u], rows[u][:, :, None] * truth[u][:, None, :])
     return {"design": padded.transpose(0, 2, 1).copy(), "used": used, "linear": linear}
+
+
+def centring(effect: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """How far an effect is best sampled centred, learned from draws: w = J / (J + 1 / s^2), in [0, 1).
+
+    1 where the data decide, 0 where the prior does (Papaspiliopoulos et al. 2007). J = 1 / Var[effect] - 1 / E[sd]^2 is
+    the data's information on the effect; s is the 5 % quantile of sd, because a centred effect is hard to sample
+    where sd is small.
+
+    Parameters
+    ----------
+    effect : (chain, draw, ...) draws of the effect; sd : (chain, draw, ...) of its population, broadcast against it.
+    """
+    sd = np.broadcast_to(sd, effect.shape)
+    information = np.maximum(1 / np.maximum(effect.var((0, 1)), 1e-12) - sd.mean((0, 1)) ** -2, 0.0)
+    small = np.quantile(sd, 0.05, axis=(0, 1))
+    return information / (information + small**-2)

@@ -48,6 +48,10 @@ Draws = Annotated[int, typer.Option(min=10, help="Posterior draws per chain (and
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
 Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
+Align = Annotated[
+    str | None,
+    typer.Option(help="mahnob: place the video by the audio-clock (default) or centred on the clip."),
+]
 Window = Annotated[
     float | None,
     typer.Option(help="Seconds analysed per trial [default: the last 30 of a clip; windows of 60 for e4].", min=2),
@@ -99,6 +103,7 @@ def prepare(
     workspace: Workspace,
     format: Format = "mahnob",
     window: Window = None,
+    align: Align = None,
     listing: Annotated[bool, typer.Option("--list", help="Print every omission, not only their number.")] = False,
     jobs: Jobs = 2,
 ):
@@ -107,7 +112,7 @@ def prepare(
     from bayesaffect.pipeline import prepare as stage
     from bayesaffect.pipeline import settings as study_settings
 
-    settings = _settings(dataset, format, window=window)
+    settings = _settings(dataset, format, window=window, reading=_reading(format, align))
     stage.scan(settings)  # a wrong folder is refused before a workspace is made
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
@@ -139,7 +144,7 @@ def train(
     folds: Folds = 5,
     members: Members = 3,
     passes: Passes = 10,
-    epochs: Epochs = 60,
+    epochs: Epochs = 40,
     flat: Flat = False,
     seed: Seed = 0,
     jobs: Jobs = 2,
@@ -231,10 +236,11 @@ def study(
     workspace: Workspace,
     format: Format = "mahnob",
     window: Window = None,
+    align: Align = None,
     folds: Folds = 5,
     members: Members = 3,
     passes: Passes = 10,
-    epochs: Epochs = 60,
+    epochs: Epochs = 40,
     draws: Draws = 1000,
     chains: Chains = 4,
     flat: Flat = False,
@@ -247,8 +253,8 @@ def study(
     from bayesaffect.pipeline import study as stages
 
     settings = _settings(
-        dataset, format, window=window, folds=folds, members=members, passes=passes, epochs=epochs,
-        draws=draws, chains=chains, nested=not flat, seed=seed,
+        dataset, format, window=window, reading=_reading(format, align), folds=folds, members=members, passes=passes,
+        epochs=epochs, draws=draws, chains=chains, nested=not flat, seed=seed,
     )  # fmt: skip
     preparing.scan(settings)
     with progress.shown(console):
@@ -312,6 +318,15 @@ def _resume(workspace: Path, **changed) -> Findings:
         page, findings = stages.resume(workspace, command=_command(), **changed)
     _print_findings(findings, page)
     return findings
+
+
+def _reading(format: str, align: str | None) -> dict:
+    """Options of the reader."""
+    if align is None:
+        return {}
+    if format != "mahnob" or align not in ("audio-clock", "centred"):
+        raise InputError(f"--align {align} does not fit format {format}", remedy="mahnob takes audio-clock or centred")
+    return {"align": align}
 
 
 def _bounds(given: list[str]) -> dict[str, tuple[float, float]]:

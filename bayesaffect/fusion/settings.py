@@ -28,7 +28,7 @@ class Sampling:
     tune: int = 1000
     chains: int = 4
     engine: str = "auto"
-    target_accept: float = 0.9
+    target_accept: float = 0.95
     pilot: int = 200
 
     def __post_init__(self):

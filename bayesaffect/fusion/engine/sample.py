@@ -69,7 +69,7 @@ def sample(
         target = _target(density, flat, name, cache, compile_code, sampling.chains)
     total = (sampling.draws + sampling.tune) * sampling.chains
     with progress.bar("sampling", total) as advance:
-        trace = nutpie.sample(
+        running = nutpie.sample(
             target(seed, advance),
             draws=sampling.draws,
             tune=sampling.tune,
@@ -79,7 +79,13 @@ def sample(
             target_accept=sampling.target_accept,
             save_warmup=False,
             progress_bar=False,
+            blocking=False,
         )
+        try:
+            trace = running.wait()
+        except BaseException:  # an interrupt included: half a run must not pass for a posterior
+            running.cancel()
+            raise
     stats = {new: trace.sample_stats[old].values for old, new in STATS.items() if old in trace.sample_stats}
     return Draws(trace.posterior["z"].values, density, stats)
 

@@ -30,15 +30,16 @@ def gate(posterior) -> Gate:
     """
     draws = posterior["posterior"]
     constant = [n for n in draws.data_vars if draws[n].std(["chain", "draw"]).max() == 0]
-    table = pd.DataFrame(
-        {
-            "mean": _column(draws.mean(["chain", "draw"])),
-            "sd": _column(draws.std(["chain", "draw"])),
-            "r_hat": _column(az.rhat(draws)),
-            "ess_bulk": _column(az.ess(draws, method="bulk")),
-            "ess_tail": _column(az.ess(draws, method="tail")),
-        }
-    )
+    with np.errstate(invalid="ignore", divide="ignore"):  # entries that do not vary are taken out below
+        table = pd.DataFrame(
+            {
+                "mean": _column(draws.mean(["chain", "draw"])),
+                "sd": _column(draws.std(["chain", "draw"])),
+                "r_hat": _column(az.rhat(draws)),
+                "ess_bulk": _column(az.ess(draws, method="bulk")),
+                "ess_tail": _column(az.ess(draws, method="tail")),
+            }
+        )
     table = table[(table["sd"] > 1e-12) & ~table.index.isin(constant)]
     failures = []
     if draws.sizes["chain"] < 2:

@@ -159,6 +159,11 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
         f"Late fusion in Pyro: a measurement model per rating, a log-linear pool per set of classes, with random "
         f"effects of subjects; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
     )
+    lines["Baselines"] = (
+        "prior: class shares, or mean and variance, of the training subjects; equal: equal-weight average of the "
+        "modalities' opinions; stacking: logistic or ridge regression on all opinions"
+        + ("." if table else "; order: a regression on the trial's place in the session, without any sensor.")
+    )
     lines["Intervals"] = "90 % percentile intervals of a bootstrap over subjects (1000 resamples)."
     lines["Seed"] = str(settings.seed)
     return lines

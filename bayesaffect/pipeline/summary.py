@@ -26,6 +26,7 @@ def sentences(
     table = scores.set_index(["model", "target", "score"])
     lines = [_scores(table, target) for target in targets]
     lines += [_comparison(table, differences, target, modalities) for target in targets]
+    lines += [_order(differences, target) for target in targets]
     lines += [_coverage(table, target) for target in targets if target.kind == "continuous"]
     lines += [_weights(weights[target.name], target) for target in targets if target.name in weights]
     return tuple(line for line in lines if line)
@@ -54,6 +55,20 @@ def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, 
     return (
         f"{target.name.capitalize()}: fusion is {verdict} the best single modality ({best}); "
         f"its NLL differs by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]."
+    )
+
+
+def _order(differences: pd.DataFrame, target: Target) -> str:
+    """A warning where the place of a trial in the session predicts as well as the sensors do."""
+    rows = differences[(differences.b == "order") & (differences.target == target.name) & (differences.score == "nll")]
+    if rows.empty or rows.iloc[0].high < 0:
+        return ""
+    row = rows.iloc[0]
+    return (
+        f"{target.name.capitalize()}, a caution: the place of a trial in the session alone, without any sensor, "
+        f"predicts as well as the fusion or better (NLL of fusion minus order {row.value:+.3f} "
+        f"[{row.low:+.3f}, {row.high:+.3f}]); where tasks come in a fixed order, what the sensors add cannot be told "
+        "apart from the passing of time."
     )
 
 

@@ -10,6 +10,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def compiled(density: Density, flat: Tensor, name: str, cache: Path | None) -> L
     gm = graph(density, flat)
     example = (torch.zeros(density.ndim, dtype=torch.float64), flat)
     options = {"cpp.threads": 1, "cpp.enable_floating_point_contract_flag": "fast"}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch about its own internals
         built = torch._inductor.aot_compile(gm, example, options=options)
     with files.atomic(library.shim) as temporary:
         source = temporary.with_suffix(".c")

@@ -6,11 +6,10 @@ For trial i of subject s with class probabilities p_im of the modalities m = 1..
     P(class k) = softmax(eta_i)_k,     delta_sk ~ N(0, sd_delta^2),     rho_sm ~ N(0, sd_rho_m^2)
 
 A constant added to eta or to log p changes nothing, so everything lives in V (K, K - 1), orthonormal columns that sum
-to
-zero: A_m = V (I + sd_A_m (Z_m - tr(Z_m) / (K - 1) I)) V', Z_m standard normal. A_m shrinks to the (centred) identity,
-and its trace is fixed at K - 1, so that w_m alone says how much a modality counts. Shares and temperature are read off
-the weights: share_m = w_m / sum w, temperature = 1 / sum w; above 1 / M each voice is believed less than it asks for,
-which is how the over-confidence of repeated evidence is undone.
+to zero: A_m = V (I + Z_m - tr(Z_m) / (K - 1) I) V', entries of Z_m ~ N(0, sd_A^2) with sd_A given by the prior. A_m
+shrinks to the (centred) identity, and its trace is fixed at K - 1, so that w_m alone says how much a modality counts.
+Shares and temperature are read off the weights: share_m = w_m / sum w, temperature = 1 / sum w; above 1 / M each voice
+is believed less than it asks for, which is how the over-confidence of repeated evidence is undone.
 """
 
 from __future__ import annotations
@@ -30,46 +29,28 @@ from bayesaffect.fusion.statistics import centring, contrasts
 def data(statistics: Mapping[str, np.ndarray], priors: Priors) -> dict[str, np.ndarray]:
     """Everything the density reads, as arrays; ``centring_*`` in [0, 1) say how far an effect is sampled centred.
 
-    centring = J / (J + 1 / sd^2), J the information of the used trials on the effect and sd its typical scale: about
-    0.05 per
-    trial on a class effect and on log w (per subject), 0.02 on an entry of A_m (all subjects).
+    centring = J / (J + 1 / sd^2), J the information of the used trials on the effect, about 0.05 per trial on a class
+    effect and on log w, and sd its typical scale: a guess that `recentred` replaces by what a pilot found.
     """
     n = statistics["used"].sum(1, keepdims=True)
     m = (statistics["linear"].shape[1] - 1) // (statistics["linear"].shape[2] + 1)
-    flags = statistics["design"][:, -m:] * statistics["used"][:, None]
-    informed = float(statistics["linear"].shape[2] > 1)  # of two classes, A_m is the identity whatever Z
-    opinions = n.sum() - flags.sum((0, 2))
-    scales = ("intercept", "weight", "sd_class", "sd_missing")
+    scales = ("intercept", "weight", "sd_matrix", "sd_class", "sd_missing")
     return {
         **statistics,
         **{f"prior_{name}": np.array([getattr(priors, name)]) for name in scales},
-        **{
-            f"prior_{n}": np.array([np.log(getattr(priors, n)[0]), getattr(priors, n)[1]])
-            for n in ("sd_rho", "sd_matrix")
-        },
+        "prior_sd_rho": np.array([np.log(priors.sd_rho[0]), priors.sd_rho[1]]),
         "basis": contrasts(statistics["linear"].shape[2] + 1),
         "centring_delta": 0.05 * n / (0.05 * n + 0.5**-2),
         "centring_rho": np.repeat(0.05 * n / (0.05 * n + 0.1**-2), m, axis=1),
-        "centring_matrix": informed * 0.02 * opinions / (0.02 * opinions + 0.3**-2),
     }
 
 
 def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The data with centring learned from draws (`effects`, leading dims chain and draw).
-
-    One number per subject for delta and one per modality for A: the mean over contrasts, or entries.
-    """
-    basis = data["basis"]
-    delta = values["delta"] @ basis
-    matrix = np.moveaxis(basis.T @ values["matrix"] @ basis - np.eye(basis.shape[1]), 2, -1)
-    learned = {
-        "delta": centring(delta, values["sd_delta"][:, :, None, None]).mean(-1, keepdims=True),
-        "rho": centring(values["rho"], values["sd_rho"][:, :, None]),
-        "matrix": centring(matrix, values["sd_matrix"][:, :, None, None]).mean((0, 1)),
-    }
-    if basis.shape[1] == 1:
-        learned["matrix"] = data["centring_matrix"]
-    return {**data, **{f"centring_{name}": weight for name, weight in learned.items()}}
+    """The data with centring learned from draws (`effects`, leading dims chain and draw); one number per subject for
+    delta, the mean over contrasts."""
+    delta = centring(values["delta"] @ data["basis"], values["sd_delta"][:, :, None, None])
+    rho = centring(values["rho"], values["sd_rho"][:, :, None])
+    return {**data, "centring_delta": delta.mean(-1, keepdims=True), "centring_rho": rho}
 
 
 def sizes(data: Mapping[str, Tensor]) -> tuple[int, int, int]:
@@ -89,21 +70,16 @@ def model(data: Mapping[str, Tensor]) -> None:
     def half(name, scale, shape):
         return pyro.sample(name, dist.HalfNormal(scale.expand(shape or (1,)).reshape(shape)).to_event(len(shape)))
 
-    def positive(name):
-        location, scale = (data[f"prior_{name}"][k].expand((m,)) for k in (0, 1))
-        return pyro.sample(name, dist.LogNormal(location, scale).to_event(1))
-
     values = {
         "alpha_c": normal("alpha_c", data["prior_intercept"], (c,)),
         "missing_c": normal("missing_c", data["prior_sd_missing"], (m, c)),
         "w": half("w", data["prior_weight"], (m,)),
-        "sd_matrix": positive("sd_matrix"),
+        "deviation": normal("deviation", data["prior_sd_matrix"], (m, c, c)),
         "sd_delta": half("sd_delta", data["prior_sd_class"], ()),
-        "sd_rho": positive("sd_rho"),
     }
+    location, scale = (data["prior_sd_rho"][k].expand((m,)) for k in (0, 1))
+    values["sd_rho"] = pyro.sample("sd_rho", dist.LogNormal(location, scale).to_event(1))
     f, g = data["centring_delta"], data["centring_rho"]
-    spread = torch.exp(data["centring_matrix"] * torch.log(values["sd_matrix"]))[:, None, None].expand(m, c, c)
-    values["latent_matrix"] = pyro.sample("latent_matrix", dist.Normal(torch.zeros_like(spread), spread).to_event(3))
     spread = torch.exp(f * torch.log(values["sd_delta"])).expand(s, c)
     values["latent_delta"] = pyro.sample("latent_delta", dist.Normal(f * values["alpha_c"], spread).to_event(2))
     spread = torch.exp(g * torch.log(values["sd_rho"]))
@@ -128,13 +104,11 @@ def subject_level(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> t
     return level, log_weight
 
 
-def matrices(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> Tensor:
+def matrices(values: Mapping[str, Tensor]) -> Tensor:
     """A_m in the contrasts' coordinates (M, K - 1, K - 1), trace K - 1."""
-    scale = torch.exp((1 - data["centring_matrix"]) * torch.log(values["sd_matrix"]))
-    z = scale[:, None, None] * values["latent_matrix"]
-    c = z.shape[-1]
-    eye = torch.eye(c, dtype=z.dtype)
-    trace = (z * eye).sum((-1, -2), keepdim=True) / c
+    z = values["deviation"]
+    eye = torch.eye(z.shape[-1], dtype=z.dtype)
+    trace = (z * eye).sum((-1, -2), keepdim=True) / z.shape[-1]
     return eye + z - trace * eye
 
 
@@ -142,7 +116,7 @@ def coefficients(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> Te
     """Coefficients of the design rows, per subject (S, P, K - 1)."""
     s, m, c = sizes(data)
     level, log_weight = subject_level(values, data)
-    slopes = torch.exp(log_weight)[:, :, None, None] * matrices(values, data).transpose(-1, -2)
+    slopes = torch.exp(log_weight)[:, :, None, None] * matrices(values).transpose(-1, -2)
     return torch.cat([level[:, None], slopes.reshape(s, m * c, c), values["missing_c"].expand(s, m, c)], 1)
 
 
@@ -150,12 +124,12 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
     """One draw's quantities that people read, in class coordinates. ``noise`` is not used."""
     basis = data["basis"]
     level, log_weight = subject_level(values, data)
-    names = ("w", "sd_matrix", "sd_delta", "sd_rho")
+    names = ("w", "sd_delta", "sd_rho")
     return {
         **{name: values[name] for name in names},
         "alpha": basis @ values["alpha_c"],
         "alpha_missing": values["missing_c"] @ basis.T,
-        "matrix": basis @ matrices(values, data) @ basis.T,
+        "matrix": basis @ matrices(values) @ basis.T,
         "delta": (level - values["alpha_c"]) @ basis.T,
         "rho": log_weight - torch.log(values["w"]),
         "reliability": torch.exp(log_weight),
@@ -165,7 +139,7 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
 
 
 DIMS = {
-    **{name: ["modality"] for name in ("w", "sd_matrix", "sd_rho", "share")},
+    **{name: ["modality"] for name in ("w", "sd_rho", "share")},
     **{name: ["subject", "modality"] for name in ("rho", "reliability")},
     "alpha": ["level"],
     "alpha_missing": ["modality", "level"],

@@ -62,10 +62,6 @@ def model(data: Mapping[str, Tensor]) -> None:
     def half(name, prior, shape):
         return pyro.sample(name, dist.HalfNormal(prior.expand(shape or (1,)).reshape(shape)).to_event(len(shape)))
 
-    def positive(name):
-        location, scale = (data[f"prior_{name}"][k].expand((m,)) for k in (0, 1))
-        return pyro.sample(name, dist.LogNormal(location, scale).to_event(1))
-
     values = {
         "mu": normal("mu", data["prior_level"], ()),
         "sd_delta": half("sd_delta", data["prior_sd_level"], ()),
@@ -74,8 +70,9 @@ def model(data: Mapping[str, Tensor]) -> None:
         "b": normal("b", data["prior_gain"], (m,)),
         "omega": half("omega", data["prior_sd_offset"], (m,)),
         "log_kappa": normal("log_kappa", data["prior_log_kappa"], (m,)),
-        "sd_rho": positive("sd_rho"),
     }
+    location, scale = (data["prior_sd_rho"][k].expand((m,)) for k in (0, 1))
+    values["sd_rho"] = pyro.sample("sd_rho", dist.LogNormal(location, scale).to_event(1))
     if m > 1:
         al = data["prior_correlation"]
         values["partial"] = pyro.sample("partial", dist.Beta(al, al).to_event(1))

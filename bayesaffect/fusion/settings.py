@@ -50,11 +50,12 @@ class Priors:
     of the modalities' errors.
 
     Categorical target, on the log-odds scale: ``intercept``, ``weight``, ``sd_class`` of the subjects' class effects,
-    ``sd_missing`` of the corrections for a missing modality.
+    ``sd_missing`` of the corrections for a missing modality, all as above; ``sd_matrix`` is the sd of the entries of
+    A_m around the identity itself, not of a prior on it.
 
-    Both: ``sd_rho`` of the subject reliability; categorical: ``sd_matrix``, how far A_m strays from the identity. These
-    two are (median, sd of the logarithm) of a log-normal: people do differ, and a prior that keeps away from zero keeps
-    the posterior away from the funnel that a weakly informed scale opens (Chung et al. 2013).
+    Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, and a
+    prior that keeps away from zero keeps the posterior away from the funnel that a weakly informed scale opens (Chung
+    et al. 2013).
     """
 
     level: tuple[float, float] = (0.0, 0.5)
@@ -69,13 +70,13 @@ class Priors:
     eta: float = 1.5
     intercept: float = 1.0
     weight: float = 1.5
-    sd_matrix: tuple[float, float] = (0.3, 0.6)
+    sd_matrix: float = 0.4
     sd_class: float = 0.5
     sd_missing: float = 0.3
 
     def __post_init__(self):
         for name, value in asdict(self).items():
             scale = value[1] if isinstance(value, tuple | list) else value
-            positive = value[0] if name in ("sd_rho", "sd_matrix") else 1.0
+            positive = value[0] if name == "sd_rho" else 1.0
             if not (scale > 0 and positive > 0):
                 raise InputError(f"prior {name} has scale {scale}", remedy="scales must be positive")

@@ -87,12 +87,13 @@ def simulate(
     scale: Annotated[
         str, typer.Option(help="small, or full: 27 subjects x 20 clips with the true missing trials.")
     ] = "small",
+    jobs: Jobs = 2,
 ):
     """Write MAHNOB-HCI session folders (BDF, AVI, XML) with a known truth beside them."""
     from bayesaffect.simulate import write_mahnob
 
     with progress.shown(console):
-        write_mahnob(out, subjects=subjects, clips=clips, seed=seed, scale=scale)
+        write_mahnob(out, subjects=subjects, clips=clips, seed=seed, scale=scale, jobs=jobs)
     console.print(f"recordings: {out}", soft_wrap=True)
     console.print(f"next: bayesaffect study {out} WORKSPACE --format mahnob", soft_wrap=True)
 

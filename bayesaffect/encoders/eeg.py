@@ -31,7 +31,8 @@ class Eeg(nn.Module):
         bands, channels, _ = shapes["maps"]
         self.feature, self.direct, self.frames = feature, bands * channels, frames
         self.standardise = Standardise((bands, channels, 1))
-        self.standardise_mean = Standardise((bands * channels,))
+        # band power is already on one scale within its subject; its trial averages differ in how reliable they are
+        self.standardise_mean = Standardise((bands * channels,), limit=10.0, common=True)
         self.spatial = nn.Conv2d(bands, filters, (channels, 1))
         self.temporal = nn.Conv1d(filters, filters, 5, padding=2, groups=filters)
         self.mix = nn.Conv1d(filters, 16, 1)

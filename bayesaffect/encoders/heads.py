@@ -13,7 +13,7 @@ from torch.nn import functional
 from bayesaffect.types import Target
 
 Block = Mapping[str, Tensor]
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 10000.0)
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 10000.0)
 
 
 class Output(NamedTuple):
@@ -33,12 +33,13 @@ class Standardise(nn.Module):
     """z = clip((x - location) / scale, -limit, limit), with the moments of the training trials.
 
     ``shape`` is that of one trial with 1 where moments are shared, such as (band, channel, 1). Until
-    `calibrate` has seen data, location is 0 and scale 1.
+    `calibrate` has seen data, location is 0 and scale 1. ``common`` takes one scale for all entries, the root of
+    their mean variance: what varies more between trials keeps its lead under a ridge.
     """
 
-    def __init__(self, shape: Sequence[int], *, limit: float = 5.0):
+    def __init__(self, shape: Sequence[int], *, limit: float = 5.0, common: bool = False):
         super().__init__()
-        self.limit = limit
+        self.limit, self.common = limit, common
         self.register_buffer("location", torch.zeros(tuple(shape)))
         self.register_buffer("scale", torch.ones(tuple(shape)))
 
@@ -52,6 +53,8 @@ class Standardise(nn.Module):
         count = weight.sum(over, keepdim=True).clamp(min=1)
         location = (x * weight).sum(over, keepdim=True) / count
         variance = (((x - location) ** 2) * weight).sum(over, keepdim=True) / count
+        if self.common:
+            variance = variance.mean().expand_as(variance)
         self.location.copy_(location[0])
         self.scale.copy_(torch.where(variance[0] > 1e-12, variance[0].sqrt(), torch.ones_like(variance[0])))
 
@@ -85,8 +88,9 @@ class Heads(nn.Module):
         """Fit biases, and weights V of ``direct`` (trial, feature) where given, to the training trials.
 
         Minimises, per target, mean loss + ridge |V_t|^2 / 2, the loss being (y - m)^2 / 2 or the cross-entropy.
-        The ridge is the one of `RIDGES` whose `leave_one_out` residuals are smallest; for a categorical target those of
-        its indicator variables, times their mean variance, which is the curvature that the cross-entropy has there.
+        The ridge is the largest of `RIDGES` whose squared `leave_one_out` residuals are within `one_standard_error` of
+        the smallest; for a categorical target those of its indicator variables, times their mean variance, which is the
+        curvature that the cross-entropy has there.
         It is per trial, not per data set: windows of one subject repeat one another, so more of them are
         not proportionally more evidence. exp(c_t) is the mean square of the left-out residuals.
         """
@@ -139,6 +143,16 @@ def leave_one_out(x: Tensor, y: Tensor, ridges: Sequence[float]) -> Tensor:
     return torch.stack(found)
 
 
+def one_standard_error(error: Tensor) -> int:
+    """Row of ``error`` (ridge, trial), ridges ascending: the last whose mean exceeds the smallest by at most the
+    standard error of their paired difference (after Breiman et al. 1984). Trials of one subject resemble one another,
+    so that leaving out single trials flatters a small ridge on new subjects.
+    """
+    excess = error - error[error.mean(1).argmin()]
+    allowed = excess.mean(1) <= excess.std(1) / error.shape[1] ** 0.5
+    return int(torch.nonzero(allowed).max())
+
+
 def _regress(x: Tensor | None, y: Tensor, target: Target) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """Weights (out, feature), biases (out,), and log variance of the left-out residuals of a continuous target."""
     continuous = target.kind == "continuous"
@@ -146,13 +160,14 @@ def _regress(x: Tensor | None, y: Tensor, target: Target) -> tuple[Tensor | None
     bias = wide.mean(0) if continuous else ((wide.sum(0) + 1) / (len(y) + len(target.levels))).log()
     if x is None:
         return None, bias, wide.var().clamp(min=1e-3).log() if continuous else None
-    error = leave_one_out(x, wide, RIDGES).square().mean(1).sum(1)
-    ridge = RIDGES[int(error.argmin())]
+    error = leave_one_out(x, wide, RIDGES).square().sum(2)
+    chosen = one_standard_error(error)
+    ridge = RIDGES[chosen]
     if continuous:
         centred = x - x.mean(0)
         gram = centred.T @ centred / len(x) + ridge * torch.eye(x.shape[1], dtype=x.dtype)
         weight = torch.linalg.solve(gram, centred.T @ wide / len(x)).T
-        return weight, bias - weight @ x.mean(0), error.min().clamp(min=1e-3).log()
+        return weight, bias - weight @ x.mean(0), error[chosen].mean().clamp(min=1e-3).log()
     return *_logistic(x, y, bias, ridge * wide.var(0).mean().item()), None
 
 

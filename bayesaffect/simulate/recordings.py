@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 from edfio import Bdf, BdfSignal
 
@@ -64,6 +65,7 @@ def write_mahnob(
     seed: int,
     scale: str | None = None,
     layout: Layout | None = None,
+    jobs: int = 1,
 ) -> Path:
     """Write a MAHNOB-HCI-style data set and the truth behind it; returns the folder.
 
@@ -72,6 +74,7 @@ def write_mahnob(
 
     Parameters
     ----------
+    jobs : processes that write; the files do not depend on it.
     scale : ``"full"`` for the real set's 27 subjects x 20 clips with its 527 trials, whatever the two numbers say.
 
     A session whose session.xml (written last) is there is left alone, so an interrupted run can be started again.
@@ -97,8 +100,12 @@ def write_mahnob(
     settings = {"subjects": numbers, "clips": clips, "seed": seed, "layout": asdict(layout), "traps": traps}
     settings = json.loads(json.dumps(settings))
     _claim(folder, truth, settings)
-    for subject in track(truth.subjects["subject"].values.tolist(), "simulated subjects"):
-        _write_subject(folder, truth, subject, layout, traps)
+    names = truth.subjects["subject"].values.tolist()
+    task = joblib.delayed(_write_subject)
+    calls = (task(folder, truth, name, layout, traps) for name in names)
+    written = joblib.Parallel(n_jobs=min(jobs, len(names)), return_as="generator_unordered")(calls)
+    for _ in track(written, "simulate subjects", total=len(names)):
+        pass
     return folder
 
 

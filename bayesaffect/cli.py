@@ -31,6 +31,7 @@ published = typer.Typer(
 )
 app.add_typer(published, name="opinions")
 console = Console()
+LISTED = 8
 
 Dataset = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of the recordings (read only).")]
 Workspace = Annotated[
@@ -85,8 +86,8 @@ def simulate(
     clips: Annotated[int, typer.Option(min=2, help="Number of film clips.")] = 8,
     seed: Seed = 0,
     scale: Annotated[
-        str, typer.Option(help="small, or full: 27 subjects x 20 clips with the true missing trials.")
-    ] = "small",
+        str | None, typer.Option(help="full: 27 subjects x 20 clips with the missing trials of the real set.")
+    ] = None,
     jobs: Jobs = 2,
 ):
     """Write MAHNOB-HCI session folders (BDF, AVI, XML) with a known truth beside them."""
@@ -105,7 +106,7 @@ def prepare(
     format: Format = "mahnob",
     window: Window = None,
     align: Align = None,
-    listing: Annotated[bool, typer.Option("--list", help="Print every omission, not only their number.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="Print every omission, not only the first ones.")] = False,
     jobs: Jobs = 2,
 ):
     """Read, synchronise and cache recordings; say what was found, what is missing and why."""
@@ -371,11 +372,12 @@ def _print_trials(trials, workspace: Path, listing: bool):
         f"left out or masked: {len(trials.omissions)}, listed in {workspace / 'prepared' / 'omissions.csv'}",
         soft_wrap=True,
     )
-    if listing:
-        for o in trials.omissions:
-            console.print(
-                f"  {o.scope} {o.where}: {o.what}" + (f"; {o.remedy}" if o.remedy else ""), soft_wrap=True, markup=False
-            )
+    shown = trials.omissions if listing else trials.omissions[:LISTED]
+    for o in shown:
+        remedy = f"; {o.remedy}" if o.remedy else ""
+        console.print(f"  {o.scope} {o.where}: {o.what}{remedy}", soft_wrap=True, markup=False)
+    if rest := len(trials.omissions) - len(shown):
+        console.print(f"  ... and {rest} more (--list prints all)")
     console.print(f"next: bayesaffect train {workspace}", soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bayesaffect import splits
+from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
@@ -17,6 +18,8 @@ from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.findings import Findings
 from bayesaffect.types import Opinions, Trials
 from bayesaffect.uncertainty.crossfit import CrossFit
+
+RESERVED = {"late", "hybrid", "early", "equal", "prior", "stacking", "order"}  # models of every report
 
 
 def run(workspace: Path, settings: Settings, *, command: str, jobs: int = 1) -> tuple[Path, Findings]:
@@ -56,6 +59,8 @@ def fuse_and_report(
 def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Path, Findings]:
     """Cross-validate the fusion of a table of opinions made elsewhere, and write the same page."""
     opinions = tables.read_table(Path(settings.dataset), **settings.reading)
+    if taken := sorted(RESERVED & set(opinions.modalities)):
+        raise InputError(f"has a modality called {taken[0]!r}", where=settings.dataset, remedy="give it another name")
     groups = splits.grouped(opinions.subject.values, settings.folds, seed=settings.seed)
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)

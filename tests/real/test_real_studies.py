@@ -1,0 +1,44 @@
+"""The bars on real recordings and real predictions: the commands a user types, and the scores they must reach."""
+
+import pandas as pd
+import pytest
+
+from bayesaffect.cli import main
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(3000)]
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    assert not end.value.code
+
+
+def scores(workspace) -> pd.Series:
+    """(model, target, score) -> value."""
+    return pd.read_csv(workspace / "report" / "scores.csv").set_index(["model", "target", "score"])["value"]
+
+
+def test_stress_predict_from_wristbands_to_the_fused_posterior(real_data, tmp_path):
+    run("study", real_data("stress_predict"), tmp_path / "ws", "--format", "e4", "--draws", 600)
+    found = scores(tmp_path / "ws").xs("stress", level="target")
+    alone = found.xs("nll", level="score")[["cardiac", "electrodermal", "temperature", "motion"]]
+    assert found["late", "auroc"] >= 0.80 and found["late", "nll"] <= 0.50
+    assert found["late", "nll"] < alone.min()
+    assert found["late", "nll"] < found["equal", "nll"]
+    assert (tmp_path / "ws" / "fusion" / "late_stress.nc").is_file()
+
+
+def test_crema_d_votes_of_raters_on_voice_and_face(real_data, tmp_path):
+    run("opinions", "crema-d", real_data("crema_d"), tmp_path / "votes.csv")
+    run("fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 10, "--draws", 400, "--chains", 2)
+    late = scores(tmp_path / "ws")["late"].xs("emotion", level="target")
+    assert late["accuracy"] >= 0.755 and late["nll"] <= 0.65 and late["ece"] <= 0.03
+
+
+def test_epic_seven_models_of_valence_and_arousal(real_data, tmp_path):
+    run("opinions", "epic", real_data("epic2023") / "across_subject.npz", tmp_path / "experts.csv")
+    run("fuse", tmp_path / "experts.csv", tmp_path / "ws", "--folds", 5, "--draws", 400, "--chains", 2)
+    late = scores(tmp_path / "ws")["late"]
+    assert (late["valence", "rmse_within"] + late["arousal", "rmse_within"]) / 2 <= 1.06  # ridge: 1.043
+    assert all(0.85 <= late[target, "coverage90"] <= 0.95 for target in ("valence", "arousal"))

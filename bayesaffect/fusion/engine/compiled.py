@@ -29,11 +29,13 @@ typedef int32_t (*pointer_t)(void*, void**);
 typedef int32_t (*drop_t)(void*);
 typedef int32_t (*run_t)(void*, void**, uint64_t, void**, uint64_t, void*, void*);
 typedef struct { void* container; double* data; int64_t ndata; make_t make; pointer_t pointer; drop_t drop; run_t run;
-                 int64_t count; } context_t;
+                 int64_t count; void (*threads)(int); } context_t;
+static __thread int limited = 0;
 int64_t density(uint64_t n, const double* z, double* gradient, double* value, void* user) {
     context_t* c = (context_t*)user;
     int64_t size_z = (int64_t)n, one = 1;
     void *in[2], *out[1], *raw;
+    if (!limited) { limited = 1; if (c->threads) c->threads(1); } /* chains run side by side: one thread in each */
     if (c->make((void*)z, 1, &size_z, &one, 0, 7, 0, 0, &in[0])) return -2;
     if (c->make(c->data, 1, &c->ndata, &one, 0, 7, 0, 0, &in[1])) return -3;
     if (c->run(c->container, in, 2, out, 1, 0, 0)) return -4;
@@ -66,6 +68,7 @@ class Context(ctypes.Structure):
         ("drop", ctypes.c_void_p),
         ("run", ctypes.c_void_p),
         ("count", ctypes.c_int64),
+        ("threads", ctypes.c_void_p),
     )
 
 
@@ -145,6 +148,7 @@ class Pointer:
             address(torch_library, "aoti_torch_delete_tensor_object"),
             address(code, "AOTInductorModelContainerRun"),
             0,
+            address(torch_library, "omp_set_num_threads") if hasattr(torch_library, "omp_set_num_threads") else None,
         )
         self.ndim = ndim
         self.user = ctypes.addressof(self.context)

@@ -2,10 +2,14 @@
 
 import re
 
+import arviz as az
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from bayesaffect.cli import main
+from bayesaffect.simulate.truth import read_truth
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 SINGLE = ["eeg", "face", "physio"]
@@ -39,11 +43,16 @@ def test_what_could_not_be_used_is_listed(demo):
     assert omissions.what.str.contains("trigger").any() and omissions.what.str.contains("felt").any()
 
 
-def test_a_dead_sensor_counts_for_less(demo):
-    """Subjects whose skin conductance is dead lean less on physiology than the others, for arousal."""
-    import json
+def test_the_posterior_knows_whose_sensors_are_noisy(demo):
+    """Rank correlation over subjects of the true noise-to-gain ratio with the posterior's error scale, per modality.
 
-    truth = json.loads((demo / "recordings" / "truth.json").read_text())
-    assert "subjects" in truth  # the truth lies beside the data
-    weights = pd.read_csv(demo / "workspace" / "report" / "tables" / "weights.csv")
-    assert set(weights.modality) >= {*SINGLE, "prior"}
+    With 12 trials per subject each of the six is a weak witness (its null sd is 1/3); their mean must be positive.
+    """
+    subjects = read_truth(demo / "recordings").subjects
+    noise = subjects["spread"] / subjects["gain"].where(subjects["gain"] > 0, 1e-3)
+    found = []
+    for target in ("valence", "arousal"):
+        posterior = az.from_netcdf(demo / "workspace" / "fusion" / f"late_{target}.nc").posterior
+        error = np.log(posterior["reliability"]).mean(["chain", "draw"])
+        found += [spearmanr(noise.sel(modality=m), error.sel(modality=m)).statistic for m in SINGLE]
+    assert np.mean(found) > 0.1

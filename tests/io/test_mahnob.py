@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.signal import find_peaks
 
-from bayesaffect.io import mahnob
+from bayesaffect.io import mahnob, mahnob_bdf
 from bayesaffect.simulate import Layout, read_truth, write_mahnob
 from bayesaffect.types import Source
 
@@ -100,14 +100,14 @@ def test_skin_conductance_from_either_unit(recordings, subject, way):
     ],
 )
 def test_conductance_by_header_and_range(stored, unit, expected):
-    values, attrs = mahnob._conductance(np.full((1, 4), stored), unit)
+    values, attrs = mahnob_bdf.conductance(np.full((1, 4), stored), unit)
     assert values == pytest.approx(expected) and attrs["plausible"] == (expected > 0)
 
 
 def test_idle_level_of_status_need_not_be_zero():
     status = np.full(1000, 0x1FF00)
     status[200:220] = status[700:720] = 0x1FF10
-    assert mahnob._clip(status, 100.0, "x.bdf") == (2.0, 7.0)
+    assert mahnob_bdf.clip_times(status, 100.0, "x.bdf") == (2.0, 7.0)
 
 
 def test_channels_are_found_whatever_their_case(folder, tmp_path):

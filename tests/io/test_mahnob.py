@@ -41,7 +41,7 @@ def test_scan_lists_stimulus_sessions_in_order(listing, folder):
 
 
 def test_scan_opens_no_bdf(folder, monkeypatch):
-    monkeypatch.setattr(mahnob, "_read_bdf", lambda path: pytest.fail("opened a BDF"))
+    monkeypatch.setattr(mahnob, "read_bdf", lambda path: pytest.fail("opened a BDF"))
     assert len(mahnob.scan(folder).sources) == 4
 
 

@@ -219,11 +219,14 @@ def fuse(
 
 @app.command()
 def weights(workspace: Existing):
-    """Print the posterior weight of every modality: population, and the least reliable one of each subject."""
+    """Print the posterior weight of every modality, for a new person and for each subject, and the weakest sensor."""
     from bayesaffect.pipeline import weights as stage
 
     for target, table in stage.tables(workspace).items():
-        console.print(_rich(table, f"{target}: share of the precision of the fused posterior (median, 90 % interval)"))
+        console.print(_rich(table, f"{target}: share in the fused posterior, median [90 % interval]"))
+    console.print(
+        f"the same in long form: {workspace / 'fusion' / 'weights_<target>.csv'}", soft_wrap=True, markup=False
+    )
 
 
 @app.command()

@@ -103,7 +103,11 @@ def order(settings: Settings, evidence: Evidence) -> dict[str, Predictive]:
 
 def shares(posterior: az.InferenceData, opinions: Opinions | None = None) -> xr.DataArray:
     """Posterior share of each modality in the precision, (sample, subject, modality)."""
-    share = fusion.weights(posterior, opinions)["weight"]
+    return stacked(fusion.weights(posterior, opinions)["weight"])
+
+
+def stacked(share: xr.DataArray) -> xr.DataArray:
+    """(chain, draw, ...) -> (sample, subject, modality)."""
     return share.stack(sample=("chain", "draw"), create_index=False).transpose("sample", "subject", "modality")
 
 

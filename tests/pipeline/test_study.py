@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from bayesaffect.cli import main
-from bayesaffect.pipeline.weights import table
 from bayesaffect.simulate import Layout, write_mahnob
 
 pytestmark = pytest.mark.slow
@@ -100,15 +99,3 @@ def test_weights_and_features_can_be_asked_for(study, capsys):
     assert set(weights.modality) == {"eeg", "face", "physio", "prior"} and weights["median"].between(-1, 2).all()
     assert len(pd.read_csv(workspace / "features" / "eeg.csv").columns) > 160
     assert "valence" in capsys.readouterr().out
-
-
-def test_the_least_reliable_sensor_of_a_subject_is_named():
-    import xarray as xr
-
-    share = xr.DataArray(
-        [[[0.6, 0.1, 0.3]], [[0.5, 0.2, 0.3]]],
-        dims=("sample", "subject", "modality"),
-        coords={"subject": ["S1"], "modality": ["eeg", "face", "prior"]},
-    )
-    row = table(share).set_index("modality").loc["face"]
-    assert row["lowest"] == 1 and row["median"] == pytest.approx(0.15)

@@ -39,6 +39,13 @@ class Settings:
     nested: bool = True
     seed: int = 0
 
+    def __post_init__(self):
+        if self.nested and self.folds < 3 and self.format != "opinions":
+            raise InputError(
+                "nested fits hold out two groups of subjects at a time, and 2 folds leave none to learn from",
+                remedy="use --folds 3 or more, or --flat",
+            )
+
 
 def from_options(
     dataset: Path, format: str, *, window: float | None = None, reading: Mapping | None = None, **given

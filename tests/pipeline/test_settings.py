@@ -31,3 +31,9 @@ def test_a_workspace_belongs_to_one_data_set(tmp_path):
     study_settings.save(study_settings.from_options(tmp_path / "a", "mahnob"), tmp_path)
     with pytest.raises(InputError, match="name another workspace"):
         study_settings.save(study_settings.from_options(tmp_path / "b", "mahnob"), tmp_path)
+
+
+def test_two_folds_cannot_be_nested(tmp_path):
+    with pytest.raises(InputError, match="--flat"):
+        study_settings.from_options(tmp_path, "mahnob", folds=2)
+    assert study_settings.from_options(tmp_path, "mahnob", folds=2, nested=False).folds == 2

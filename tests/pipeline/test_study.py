@@ -10,15 +10,15 @@ from bayesaffect.cli import main
 from bayesaffect.simulate import Layout, write_mahnob
 
 pytestmark = pytest.mark.slow
-QUICK = "--window 8 --folds 2 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --jobs 1".split()
+QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --jobs 1".split()
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A finished study of 4 subjects x 5 clips, and the function that runs it (again)."""
+    """A finished study of 6 subjects x 4 clips, and the function that runs it (again)."""
     root = tmp_path_factory.mktemp("study")
     layout = Layout(clip_seconds=(9.0, 11.0), margin=3.0, video_rate=10.02)
-    write_mahnob(root / "recordings", subjects=4, clips=5, seed=3, layout=layout)
+    write_mahnob(root / "recordings", subjects=6, clips=4, seed=3, layout=layout)
 
     def run(*more):
         with pytest.raises(SystemExit) as end:

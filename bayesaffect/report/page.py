@@ -89,6 +89,8 @@ def _write_page(findings: Findings, drawn: dict, sheets: dict[str, pd.DataFrame]
             report.add_html(f'<div class="ba">{body}</div>', title=title, tags=("report",))
     with atomic(path) as temporary:
         report.save(temporary, open_browser=False, overwrite=True, verbose=False)
+        made_by = f"<!-- made by: {findings.command.replace('-->', '')} -->\n"
+        temporary.write_text(made_by + temporary.read_text(encoding="utf-8"), encoding="utf-8")
         text = temporary.read_text(encoding="utf-8")
         # the base page links to its maker's home; nothing here should point outside
         text = re.sub(r'<a\b[^>]*\bhref="https?://[^"]*"[^>]*>(.*?)</a>', r"\1", text, flags=re.S)

@@ -20,6 +20,10 @@ def written(affect, tmp_path_factory):
         return write_report(affect, tmp_path_factory.mktemp("report"))
 
 
+def test_the_first_line_says_how_to_make_it_again(written):
+    assert "made by: bayesaffect" in written.read_text(encoding="utf-8").splitlines()[0]
+
+
 def test_files(written):
     folder = written.parent
     figures = {p.stem for p in (folder / "figures").glob("*.png")}

@@ -40,7 +40,7 @@ EMOTIONS = {
     "anger": (1, -0.75, 0.50),
     "anxiety": (12, -0.20, 0.25),
 }
-_LOADING = np.array([[0.60, 0.75], [1.0, 0.5], [0.3, 1.0]])  # modality x target
+_LOADING = np.array([[0.60, 0.90], [1.0, 0.5], [0.3, 1.0]])  # modality x target
 _NOISE = np.array([0.38, 0.38, 0.48])  # sd on the scale of felt
 _ODD_CLASS = 0.22
 

@@ -115,3 +115,12 @@ def test_predictions_join_trial_by_trial():
     joined = Predictive.concat([predictive(["a1"], ("b",)), predictive(["b1", "b2"], ("a",), seen=True)])
     assert joined.trial.values.tolist() == ["a1", "b1", "b2"]
     assert joined.trained_on.sel(trained_subject="a").values.tolist() == [False, True, True]
+
+
+def test_predictions_read_back_from_disk_join_with_fresh_ones(tmp_path):
+    from bayesaffect.io import store
+
+    old, new = predictive(["a1"], ("c",)), predictive(["b1"], ("c",))
+    store.save_predictive(old, tmp_path / "old.nc")
+    joined = Predictive.concat([store.load_predictive(tmp_path / "old.nc"), new])
+    assert joined.subject.values.tolist() == ["a", "b"] == joined.mean["valence"]["subject"].values.tolist()

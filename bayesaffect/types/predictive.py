@@ -75,10 +75,13 @@ class Predictive:
     def concat(cls, parts: Iterable[Predictive]) -> Predictive:
         """Predictions of different trials with equally many draws, one after another."""
         parts = list(parts)
+        subject = np.concatenate([p.subject.values for p in parts])
 
         def join(values):
+            # read back from disk, arrays may have gained or lost coordinates beside those of their dims
+            bare = [a.drop_vars([name for name in a.coords if name not in a.dims]) for a in values]
             options = {"join": "outer", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
-            return xr.concat(values, dim="trial", **options)
+            return xr.concat(bare, dim="trial", **options).assign_coords(subject=("trial", subject))
 
         def joined(name):
             arrays = [getattr(p, name) for p in parts]

@@ -76,7 +76,7 @@ def test_a_gate_that_fails_is_said_first_and_is_code_3_when_strict(study):
     assert json.loads((workspace / "fusion" / "gate.json").read_text())["failures"]  # 60 draws cannot pass
     assert run("--strict") == 3
     page = (workspace / "report" / "index.html").read_text(encoding="utf-8")
-    assert 0 < page.index("effective sample size") < page.index("Protocol")
+    assert 0 < page.index("effective sample size") < page.index("Leakage guard")
 
 
 def test_another_data_set_is_refused_and_nothing_is_lost(study, tmp_path, capsys):

@@ -38,7 +38,8 @@ def variables(posterior: az.InferenceData) -> pd.DataFrame:
     """Index: variable; columns elements, r_hat (largest), ess_bulk and ess_tail (smallest); constants are left out."""
     chains = posterior["posterior"]
     chains = chains[[v for v, a in chains.data_vars.items() if a.dtype.kind == "f"]]
-    rhat, bulk, tail = az.rhat(chains), az.ess(chains, method="bulk"), az.ess(chains, method="tail")
+    with np.errstate(invalid="ignore", divide="ignore"):  # constants, taken out below
+        rhat, bulk, tail = az.rhat(chains), az.ess(chains, method="bulk"), az.ess(chains, method="tail")
     rows = {}
     for name, array in chains.data_vars.items():
         # a constant (the diagonal of a correlation matrix) has neither R-hat nor sample size

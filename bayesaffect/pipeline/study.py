@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def fuse_and_report(
     """Fuse the opinions of trained networks and write the page."""
     groups = training.groups(settings, trials)
 
+    @functools.cache  # every target asks for the opinions of every group
     def opinions(group: int | None) -> Opinions:
         members = groups[group] if group is not None else ()
         chosen = training.fusion_input(cross, group, trials.modalities, members)

@@ -54,8 +54,8 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
             parts.append(store.load_trials(path))
         else:
             omissions.append(Omission(**json.loads(_refusal(path).read_text(encoding="utf-8"))))
-    store.write_omissions([*omissions, *(o for p in parts for o in p.omissions)], folder / "omissions.csv")
     if not parts:
+        store.write_omissions(omissions, folder / "omissions.csv")
         raise InputError(
             f"none of {len(listing.sources)} recordings could be used",
             where=settings.dataset,
@@ -67,7 +67,9 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
         for name in listing.modalities
         if name not in trials.modalities or not trials.present.sel(modality=name).any()
     ]
-    return _usable(standardise(trials), omissions)
+    trials = _usable(standardise(trials), omissions)
+    store.write_omissions(trials.omissions, folder / "omissions.csv")
+    return trials
 
 
 def scan(settings: Settings) -> Listing:

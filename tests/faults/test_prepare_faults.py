@@ -56,3 +56,14 @@ def test_a_folder_of_something_else_is_refused_with_the_way_to_the_data(tmp_path
         main(["study", str(tmp_path), str(tmp_path / "ws")])
     err = capsys.readouterr().err
     assert end.value.code == 2 and "licence" in err and not (tmp_path / "ws").exists()
+
+
+def test_a_modality_that_nobody_has_is_listed_too(tmp_path):
+    layout = Layout(clip_seconds=(6.0, 7.0), margin=2.0, video_rate=8.02, traps=False)
+    write_mahnob(tmp_path / "data", subjects=2, clips=2, seed=1, layout=layout)
+    for film in (tmp_path / "data").rglob("*.avi"):
+        film.unlink()
+    with pytest.raises(SystemExit) as end:
+        main(["prepare", str(tmp_path / "data"), str(tmp_path / "ws"), "--window", "5", "--jobs", "1"])
+    listed = (tmp_path / "ws" / "prepared" / "omissions.csv").read_text(encoding="utf-8")
+    assert not end.value.code and "modality 'face' is in none of the recordings" in listed

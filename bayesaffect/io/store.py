@@ -104,19 +104,22 @@ class Hashes:
 
 
 def save_trials(trials: Trials, path: Path):
-    """Write `Trials` as one NetCDF file: group ``index``, and ``inputs/<modality>`` per modality."""
+    """Write `Trials` as one NetCDF file: groups ``index``, ``inputs/<modality>`` and ``measures/<modality>``."""
     index = trials.truth.rename({t.name: f"truth_{t.name}" for t in trials.targets})
     index = index.assign(present=trials.present, quality=trials.quality)
     index.attrs = {
         "targets": _targets_to_json(trials.targets),
         "omissions": json.dumps([asdict(o) for o in trials.omissions]),
         "modalities": json.dumps(list(trials.inputs)),
+        "measured": json.dumps(list(trials.measures)),
     }
     with atomic(path) as temporary:
         _plain(index).to_netcdf(temporary, group="index", engine=ENGINE)
         for name, block in trials.inputs.items():
             packed = {v: {"zlib": True, "complevel": 1} for v in block.data_vars if block[v].dtype == np.uint8}
             _plain(block).to_netcdf(temporary, group=f"inputs/{name}", mode="a", engine=ENGINE, encoding=packed)
+        for name, block in trials.measures.items():
+            _plain(block).to_netcdf(temporary, group=f"measures/{name}", mode="a", engine=ENGINE)
 
 
 def load_trials(path: Path) -> Trials:
@@ -134,6 +137,7 @@ def load_trials(path: Path) -> Trials:
         truth.drop_vars("modality", errors="ignore"),
         index["quality"],
         tuple(Omission(**o) for o in json.loads(index.attrs["omissions"])),
+        {name: _load(path, f"measures/{name}") for name in json.loads(index.attrs["measured"])},
     )
 
 

@@ -84,12 +84,14 @@ def extract(recording: Recording, modalities: Mapping[str, tuple[str, ...]], set
             remedy="look at the other recordings, or leave this one out",
         )
     trial = [segment.trial for segment in segments]
-    inputs = {}
+    inputs, measures = {}, {}
     for modality, block in blocks.items():
         block, left_out = _mask(block, modality, trial, settings.minimum_quality)
         blocks[modality] = block
         omissions += left_out
         inputs[modality] = block.data.assign_coords(trial=trial)
+        if block.measures is not None:
+            measures[modality] = block.measures.assign_coords(trial=trial)
     coords = {
         "trial": trial,
         "modality": list(blocks),
@@ -100,7 +102,7 @@ def extract(recording: Recording, modalities: Mapping[str, tuple[str, ...]], set
     present = xr.DataArray(np.stack([b.present for b in blocks.values()], axis=1), dims=dims, coords=coords)
     quality = xr.DataArray(np.stack([b.quality for b in blocks.values()], axis=1), dims=dims, coords=coords)
     truth, wrong = _truth(segments, recording.targets)
-    return Trials(recording.targets, inputs, present, truth, quality, tuple(omissions + wrong))
+    return Trials(recording.targets, inputs, present, truth, quality, tuple(omissions + wrong), measures)
 
 
 def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extraction) -> Block:
@@ -130,7 +132,7 @@ def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extr
         raise InputError(
             f"the recording has none of {', '.join(names)}", remedy="the trials go on without this modality"
         )
-    return Block(block.data.assign_attrs(encoder=family), block.present, block.quality, block.reasons)
+    return block._replace(data=block.data.assign_attrs(encoder=family))
 
 
 def _mask(block: Block, modality: str, trial: list[str], minimum: float) -> tuple[Block, list[Omission]]:
@@ -152,7 +154,9 @@ def _mask(block: Block, modality: str, trial: list[str], minimum: float) -> tupl
         values[~present] = np.nan if values.dtype.kind == "f" else 0
         return array.copy(data=values)
 
-    return Block(block.data.map(blank, keep_attrs=True), present, quality, block.reasons), omissions
+    measures = None if block.measures is None else block.measures.map(blank, keep_attrs=True)
+    data = block.data.map(blank, keep_attrs=True)
+    return block._replace(data=data, present=present, quality=quality, measures=measures), omissions
 
 
 def _truth(segments: tuple[Segment, ...], targets: tuple[Target, ...]) -> tuple[xr.Dataset, list[Omission]]:

@@ -12,6 +12,7 @@ import xarray as xr
 from bayesaffect.errors import InputError
 from bayesaffect.signals import cardiac, electrodermal, motion, respiration, skin
 from bayesaffect.signals.clock import Measured, Windows, grid, nothing
+from bayesaffect.signals.window import Block
 
 
 class Kind(NamedTuple):
@@ -20,19 +21,6 @@ class Kind(NamedTuple):
     series: tuple[str, ...]
     features: tuple[str, ...]
     measure: Callable[..., Measured]
-
-
-class PhysioBlock(NamedTuple):
-    """One modality of one recording.
-
-    ``data``: Dataset of ``series`` (trial, signal, time) and ``features`` (trial, feature), float32, NaN where not
-    present; ``present`` bool (trial,); ``quality`` (trial,) in [0, 1]; ``reasons``: "" or why a trial is not present.
-    """
-
-    data: xr.Dataset
-    present: np.ndarray
-    quality: np.ndarray
-    reasons: tuple[str, ...]
 
 
 def _level(low: float, high: float) -> Kind:
@@ -61,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
 
 def extract_block(
     signals: Mapping[str, xr.DataArray], windows: Windows, *, names: Sequence[str], rate: float
-) -> PhysioBlock:
+) -> Block:
     """Measure the signals ``names`` of one modality over the whole recording and cut them into trials.
 
     Each signal gives series and features named ``<signal>_<what>`` according to its kind (`KINDS`; a name that is not
@@ -79,7 +67,7 @@ def extract_block(
 
     Returns
     -------
-    `PhysioBlock`; quality = mean over the signals of their quality, 0 where a signal is useless.
+    `Block`; quality = mean over the signals of their quality, 0 where a signal is useless.
     """
     if not names:
         raise InputError("a modality without signals", remedy="name at least one signal")
@@ -110,7 +98,7 @@ def extract_block(
         attrs={"encoder": "physio"},
     )
     reasons = tuple("" if here else "; ".join(why) for here, why in zip(present, complaints, strict=True))
-    return PhysioBlock(data, present, quality, reasons)
+    return Block(data, present, quality, reasons)
 
 
 def _measure(kind: Kind, signal: xr.DataArray | None, windows: Windows, rate: float) -> tuple[Measured, str]:

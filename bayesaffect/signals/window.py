@@ -23,12 +23,14 @@ class Block(NamedTuple):
     present : bool (trial,).
     quality : float in [0, 1] (trial,).
     reasons : one per trial, why it is not present; "" where it is.
+    measures : Dataset for `Trials.measures`, variables leading with dim ``trial`` (without coordinate), or ``None``.
     """
 
     data: xr.Dataset
     present: np.ndarray
     quality: np.ndarray
     reasons: tuple[str, ...]
+    measures: xr.Dataset | None = None
 
 
 def cut_windows(

@@ -48,20 +48,29 @@ class Segment:
 
 @dataclass(frozen=True)
 class Video:
-    """A video file; its frame k was taken at ``start + k / rate`` seconds on the recording's clock."""
+    """A video file; its frame k was taken at ``start + k / rate`` seconds on the recording's clock.
+
+    ``table`` is the file of an external face analysis of this video (OpenFace 2 or py-feat csv), where there is one.
+    """
 
     path: str
     start: float
     rate: float
+    table: str | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recording on disk that has not been read yet: its name, its subject, and the files it consists of."""
+    """A recording on disk that has not been read yet: its name, its subject, and the files it consists of.
+
+    ``role`` is ``"stimulus"`` for trials that are analysed, ``"neutral"`` for a resting clip without ratings that
+    only tells where the subject's zero lies.
+    """
 
     name: str
     subject: str
     files: tuple[str, ...]
+    role: str = "stimulus"
 
 
 @dataclass(frozen=True)

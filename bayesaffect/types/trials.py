@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,9 @@ class Trials:
     truth : Dataset over trial: continuous targets on [-1, 1], NaN missing; categorical as level index, -1 missing.
     quality : float in [0, 1] (trial, modality): 1 clean, 0 useless.
     omissions : what was left out on the way and why.
+    measures : modality -> Dataset for people and for baselines, in raw units that the names tell and not standardised:
+        ``features`` (trial, feature), and wider arrays such as ``connectivity``. NaN where a quantity could not be
+        told. Networks do not read them.
     """
 
     targets: tuple[Target, ...]
@@ -36,14 +39,18 @@ class Trials:
     truth: xr.Dataset
     quality: xr.DataArray
     omissions: tuple[Omission, ...] = ()
+    measures: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     def __post_init__(self):
         check_index(self.present, self.truth, self.targets)
         if list(self.present["modality"].values) != list(self.inputs):
             raise InputError(f"inputs {list(self.inputs)} and present {list(self.present['modality'].values)} differ")
-        for modality, block in self.inputs.items():
+        if unknown := set(self.measures) - set(self.inputs):
+            raise InputError(f"measures of {sorted(unknown)}, which no input has")
+        for modality, block in [*self.inputs.items(), *self.measures.items()]:
             if not np.array_equal(block["trial"].values, self.present["trial"].values):
                 raise InputError(f"trials of {modality!r} are not the trials of the index")
+        for modality, block in self.inputs.items():
             here = self.present.sel(modality=modality).values
             for name, array in block.data_vars.items():
                 if array.dims[0] != "trial":
@@ -69,6 +76,7 @@ class Trials:
             present=self.present.isel(trial=keep),
             truth=self.truth.isel(trial=keep),
             quality=self.quality.isel(trial=keep),
+            measures={name: block.isel(trial=keep) for name, block in self.measures.items()},
         )
 
     @classmethod
@@ -107,7 +115,22 @@ class Trials:
             join([p.truth for p in parts]),
             join([p.quality.reindex(modality=names, fill_value=0.0) for p in parts]),
             tuple(omission for p in parts for omission in p.omissions),
+            _join_measures(parts, names),
         )
+
+
+def _join_measures(parts: list[Trials], names: list[str]) -> dict[str, xr.Dataset]:
+    """Measures of all parts; what a part lacks (a feature, or all of a modality) is NaN there."""
+    joined = {}
+    for name in names:
+        blocks = [
+            p.measures[name] if name in p.measures else xr.Dataset(coords={"trial": p.present["trial"].values})
+            for p in parts
+        ]
+        if any(block.data_vars for block in blocks):
+            options = {"join": "outer", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+            joined[name] = xr.concat(blocks, dim="trial", data_vars="all", **options)
+    return joined
 
 
 def _blank(example: xr.Dataset, trial: xr.DataArray) -> xr.Dataset:

@@ -19,6 +19,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, what: str, *, where: str | os.PathLike | None = None, remedy: str | None = None):
+        what = " ".join(what.split())  # a library's message quoted in it may have several lines
         self.what, self.where, self.remedy = what, None if where is None else str(where), remedy
         sentence = what if where is None else f"{self.where}: {what}"
         super().__init__(sentence if remedy is None else f"{sentence}; {remedy}")

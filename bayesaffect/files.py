@@ -10,6 +10,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # not on every system: then processes may do the same work twice, and the last one's file stays
+    fcntl = None
+
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike) -> Iterator[Path]:
@@ -53,3 +58,24 @@ def file_hash(path: str | os.PathLike, *, length: int = 16) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:length]
+
+
+@contextlib.contextmanager
+def claim(path: str | os.PathLike, name: str, *, wait: bool) -> Iterator[bool]:
+    """Yield whether this process may work on ``name``; nobody else may, until the block ends or the process dies.
+
+    One lock file ``path`` serves all names: each locks one byte of it, so that nothing is left behind to clean up.
+    With ``wait`` the block starts once the claim is free, and True is yielded.
+    """
+    if fcntl is None:
+        yield True
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    place = int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
+    with open(path, "a+b") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
+        except OSError:
+            yield False
+            return
+        yield True

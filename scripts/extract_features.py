@@ -1,8 +1,8 @@
-"""Write the features of a prepared workspace as tables: bayesaffect features WORKSPACE."""
+"""Write the features of a prepared workspace as tables: bayesaffect export features WORKSPACE."""
 
 import sys
 
 from bayesaffect.cli import main
 
 if __name__ == "__main__":
-    main(["features", *sys.argv[1:]])
+    main(["export", "features", *sys.argv[1:]])

@@ -1,9 +1,11 @@
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 from bayesaffect.errors import InputError
-from bayesaffect.files import atomic, file_hash, key, write_json, write_text
+from bayesaffect.files import atomic, claim, file_hash, key, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -34,3 +36,19 @@ def test_an_error_tells_what_where_and_what_to_do_and_survives_a_worker():
     error = InputError("probabilities sum to 1.3", where="votes.csv, row 7", remedy="normalise them")
     assert str(error) == "votes.csv, row 7: probabilities sum to 1.3; normalise them"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_what_one_process_claims_no_other_may_work_on(tmp_path):
+    lock = tmp_path / "claims.lock"
+    ask = (
+        "import sys; from bayesaffect.files import claim\n"
+        "with claim(sys.argv[1], sys.argv[2], wait=False) as mine: print(mine)"
+    )
+
+    def other(name):
+        done = subprocess.run([sys.executable, "-c", ask, lock, name], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    with claim(lock, "a", wait=False) as mine:
+        assert mine and other("a") == "False" and other("b") == "True"
+    assert other("a") == "True"

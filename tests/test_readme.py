@@ -34,7 +34,8 @@ def test_its_commands_run(tmp_path):
 
 def test_every_verb_it_names_exists():
     verbs = set(re.findall(r"bayesaffect ([a-z]+)", "".join(blocks(tested=True) + blocks(tested=False))))
-    cli = (README.parent / "bayesaffect" / "cli.py").read_text(encoding="utf-8")
+    parts = sorted((README.parent / "bayesaffect" / "cli").glob("*.py"))
+    cli = "".join(path.read_text(encoding="utf-8") for path in parts)
     assert verbs and all(f"def {verb}(" in cli for verb in verbs)
 
 

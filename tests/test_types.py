@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -124,3 +126,25 @@ def test_predictions_read_back_from_disk_join_with_fresh_ones(tmp_path):
     store.save_predictive(old, tmp_path / "old.nc")
     joined = Predictive.concat([store.load_predictive(tmp_path / "old.nc"), new])
     assert joined.subject.values.tolist() == ["a", "b"] == joined.mean["valence"]["subject"].values.tolist()
+
+
+def test_measures_follow_their_trials_and_gaps_become_nan():
+    def one(trial, names):
+        coords = {"trial": [trial], "modality": ["eeg"], "subject": ("trial", ["a"]), "stimulus": ("trial", ["x"])}
+        present = xr.DataArray([[True]], dims=("trial", "modality"), coords=coords)
+        block = xr.Dataset({"maps": (("trial", "band"), np.ones((1, 2)))}, {"trial": [trial]})
+        measured = xr.Dataset(
+            {"features": (("trial", "feature"), np.ones((1, len(names))))}, {"trial": [trial], "feature": names}
+        )
+        truth = xr.Dataset({"valence": ("trial", [0.0])}, {"trial": [trial]})
+        target = (Target("valence", bounds=(1, 9)),)
+        return Trials(
+            target, {"eeg": block}, present, truth, present.astype(float), measures={"eeg": measured} if names else {}
+        )
+
+    joined = Trials.concat([one("t1", ["p", "q"]), one("t2", []), one("t3", ["q"])])
+    features = joined.measures["eeg"]["features"].sel(feature=["p", "q"]).values
+    np.testing.assert_array_equal(features, [[1, 1], [np.nan, np.nan], [np.nan, 1]])
+    assert joined.select([2]).measures["eeg"]["trial"].values.tolist() == ["t3"]
+    with pytest.raises(InputError, match="which no input has"):
+        replace(joined, measures={"face": joined.measures["eeg"]})

@@ -2,9 +2,13 @@
 
     WORKSPACE/
       study.json            data set, format and settings of the study
+      stages.json           seconds and peak memory of every stage's last run
       prepared/hashes.json  content hashes of the source files, remembered by size and time of change
       prepared/<name>-<key>.nc   trials of one recording
+      prepared/joined/<key>.nc   trials of all recordings, standardised within subjects
+      prepared/sessions.csv      what became of every session, and why
       prepared/omissions.csv     what was left out and why
+      features/             exported tables
       training/             networks (checkpoints, histories)
       opinions/             out-of-fold predictions of every network, nested ones by group
       fusion/               posteriors (ArviZ, NetCDF) and the fused out-of-fold predictions

@@ -6,21 +6,68 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic
-from bayesaffect.types import Trials
+from bayesaffect.types import Target, Trials
 
 SUFFIXES = ("csv", "parquet", "npz")
 
 
-def table(trials: Trials, modality: str) -> pd.DataFrame:
+def table(trials: Trials, modality: str, *, standardised: bool = False) -> pd.DataFrame:
     """Index columns (trial, subject, stimulus, truth), quality, and the features of a modality where it is present.
 
-    Feature columns are the block's ``features``; of EEG maps, the mean over frames of every band and channel
-    (``alpha_Fz``). They are standardised within subjects, as the networks see them.
+    Features are the measures in raw units (the names tell them; empty where a quantity could not be told), or with
+    ``standardised`` what the networks read of them, z-scored within subjects: the block's ``features`` and, of EEG
+    maps, the mean over frames of every band and channel.
     """
-    block = trials.inputs[modality]
+    columns = _standardised(trials.inputs[modality]) if standardised else _measured(trials, modality)
+    frame = pd.DataFrame(_index(trials, modality) | columns)
+    return frame[trials.present.sel(modality=modality).values].reset_index(drop=True)
+
+
+def export(trials: Trials, folder: Path, *, suffix: str = "csv", standardised: bool = False) -> list[Path]:
+    """Write `table` of every modality to ``folder/<modality>.<suffix>``.
+
+    NPZ holds one array per index column, ``features`` (trial, feature) with their names in ``feature``, and the wide
+    measures (``connectivity``) with their coordinates as ``<measure>_<coordinate>``; no pickled object (text is
+    fixed-width unicode).
+    """
+    if suffix not in SUFFIXES:
+        raise InputError(f"there is no table format {suffix!r}", remedy=f"choose one of {', '.join(SUFFIXES)}")
+    paths = []
+    for modality in trials.modalities:
+        frame, path = table(trials, modality, standardised=standardised), folder / f"{modality}.{suffix}"
+        with atomic(path) as temporary:
+            if suffix == "csv":
+                frame.to_csv(temporary, index=False)
+            elif suffix == "parquet":
+                frame.to_parquet(temporary, index=False)
+            else:
+                np.savez(temporary, **_arrays(trials, modality, frame, wide=not standardised))
+        paths.append(path)
+    return paths
+
+
+def _index(trials: Trials, modality: str) -> dict[str, np.ndarray]:
+    return {
+        "trial": trials.present["trial"].values,
+        "subject": trials.subject.values,
+        "stimulus": trials.present["stimulus"].values,
+        **{t.name: _truth(trials, t) for t in trials.targets},
+        "quality": trials.quality.sel(modality=modality).values,
+    }
+
+
+def _measured(trials: Trials, modality: str) -> dict[str, np.ndarray]:
+    if modality not in trials.measures or "features" not in trials.measures[modality]:
+        return {}
+    features = trials.measures[modality]["features"].transpose("trial", "feature")
+    return {str(name): features.values[:, k] for k, name in enumerate(features["feature"].values)}
+
+
+def _standardised(block: xr.Dataset) -> dict[str, np.ndarray]:
     columns = {}
     if "features" in block:
         columns |= {str(n): block["features"].sel(feature=n).values for n in block["feature"].values}
@@ -31,38 +78,26 @@ def table(trials: Trials, modality: str) -> pd.DataFrame:
             for band in power["band"].values
             for channel in power["channel"].values
         }
-    index = {
-        "trial": trials.present["trial"].values,
-        "subject": trials.subject.values,
-        "stimulus": trials.present["stimulus"].values,
-        **{t.name: _truth(trials, t) for t in trials.targets},
-        "quality": trials.quality.sel(modality=modality).values,
-    }
-    return pd.DataFrame(index | columns)[trials.present.sel(modality=modality).values]
+    return columns
 
 
-def export(trials: Trials, folder: Path, *, suffix: str = "csv") -> list[Path]:
-    """Write `table` of every modality to ``folder/<modality>.<suffix>``.
-
-    NPZ holds one array per column and no pickled object (text columns are fixed-width unicode).
-    """
-    if suffix not in SUFFIXES:
-        raise InputError(f"there is no table format {suffix!r}", remedy=f"choose one of {', '.join(SUFFIXES)}")
-    paths = []
-    for modality in trials.modalities:
-        frame, path = table(trials, modality), folder / f"{modality}.{suffix}"
-        with atomic(path) as temporary:
-            if suffix == "csv":
-                frame.to_csv(temporary, index=False)
-            elif suffix == "parquet":
-                frame.to_parquet(temporary, index=False)
-            else:
-                np.savez(temporary, **{n: _plain(frame[n]) for n in frame})
-        paths.append(path)
-    return paths
+def _arrays(trials: Trials, modality: str, frame: pd.DataFrame, *, wide: bool) -> dict[str, np.ndarray]:
+    index = list(_index(trials, modality))
+    arrays = {name: _plain(frame[name]) for name in index}
+    names = [name for name in frame.columns if name not in index]
+    arrays |= {"feature": np.array(names, dtype=str), "features": frame[names].to_numpy(np.float32)}
+    here = trials.present.sel(modality=modality).values
+    measures = trials.measures.get(modality, xr.Dataset()) if wide else xr.Dataset()
+    for name, array in measures.data_vars.items():
+        if name != "features":
+            arrays[str(name)] = array.values[here]
+            for label, coord in array.coords.items():
+                if label != "trial":
+                    arrays[f"{name}_{label}"] = _plain(coord.to_series())
+    return arrays
 
 
-def _truth(trials: Trials, target) -> np.ndarray:
+def _truth(trials: Trials, target: Target) -> np.ndarray:
     """Truth as a person reads it: ratings in their units, class names, empty where missing."""
     values = trials.truth[target.name].values
     if target.kind == "continuous":
@@ -71,4 +106,4 @@ def _truth(trials: Trials, target) -> np.ndarray:
 
 
 def _plain(column: pd.Series) -> np.ndarray:
-    return column.to_numpy(dtype=str) if column.dtype == object else column.to_numpy()
+    return column.to_numpy() if column.dtype.kind in "fiub" else column.to_numpy(dtype=str)

@@ -126,6 +126,7 @@ def fingerprint(opinions: Opinions) -> str:
     for name in ("trial", "modality", "subject"):
         digest.update("\n".join(map(str, index[name].values)).encode())
     arrays = [index, *(opinions.truth[t.name] for t in opinions.targets)]
+    arrays += [] if opinions.quality is None else [opinions.quality]
     arrays += [a for group in (opinions.mean, opinions.variance, opinions.log_prob) for _, a in sorted(group.items())]
     for array in arrays:
         digest.update(np.ascontiguousarray(array.values).tobytes())

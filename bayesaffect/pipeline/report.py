@@ -155,8 +155,11 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
             )
         )
         lines["Standardisation"] = (
-            "Features are standardised within each subject over all of that subject's trials, without labels. A new "
-            "subject therefore needs several recorded trials before the first prediction."
+            "Features are standardised within each subject by that subject's neutral clips. A new subject therefore "
+            "needs a recording at rest before the first prediction."
+            if settings.baseline == "neutral"
+            else "Features are standardised within each subject over all of that subject's trials, without labels. A "
+            "new subject therefore needs several recorded trials before the first prediction."
         )
     s = settings.sampling
     lines["Fusion"] = (

@@ -13,6 +13,8 @@ from bayesaffect.signals.extract import Extraction
 from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.training import Training
 
+BASELINES = ("trials", "neutral")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -22,6 +24,8 @@ class Settings:
     ----------
     dataset, format : folder (or table) and how it is read: ``mahnob``, ``e4`` or ``opinions``.
     reading : options of the reader, by name.
+    baseline : what a subject's features are standardised by: ``trials``, all of the subject's trials, or ``neutral``,
+        the neutral clips of the data set (a new person then needs a resting recording instead of many trials).
     extraction, ensemble, training, sampling : settings of the stages.
     folds : number of subject groups K of the cross-validation.
     nested : train fusion on opinions of networks that saw neither the test group nor the subject in question.
@@ -31,6 +35,7 @@ class Settings:
     dataset: str
     format: str
     reading: Mapping = field(default_factory=dict)
+    baseline: str = "trials"
     extraction: Extraction = field(default_factory=Extraction)
     ensemble: Ensemble = field(default_factory=Ensemble)
     training: Training = field(default_factory=Training)
@@ -40,6 +45,8 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self):
+        if self.baseline not in BASELINES:
+            raise InputError(f"there is no baseline {self.baseline!r}", remedy=f"choose one of {', '.join(BASELINES)}")
         if self.nested and self.folds < 3 and self.format != "opinions":
             raise InputError(
                 "nested fits hold out two groups of subjects at a time, and 2 folds leave none to learn from",
@@ -48,30 +55,49 @@ class Settings:
 
 
 def from_options(
-    dataset: Path, format: str, *, window: float | None = None, reading: Mapping | None = None, **given
+    dataset: Path,
+    format: str | None,
+    *,
+    window: float | None = None,
+    align: str | None = None,
+    reading: Mapping | None = None,
+    **given,
 ) -> Settings:
     """Settings from the options of a command.
 
     Parameters
     ----------
+    format : ``None`` for ``description`` where the data set is a .toml file, and ``mahnob`` otherwise.
     window : seconds of each trial that are analysed; for ``e4`` the length of the windows (step: half of it).
-    given : ``folds``, ``nested``, ``seed``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many
-        warm-up iterations), ``chains``; those left out keep their defaults.
+    align : ``mahnob`` only, how the video is placed: ``audio-clock`` or ``centred``.
+    given : ``baseline``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``minimum_quality``, ``members``, ``passes``,
+        ``epochs``, ``draws`` (and as many warm-up iterations), ``chains``; those left out keep their defaults.
     """
+    format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
+    if align is not None:
+        if format != "mahnob" or align not in ("audio-clock", "centred"):
+            remedy = "mahnob takes audio-clock or centred"
+            raise InputError(f"--align {align} does not fit format {format}", remedy=remedy)
+        reading["align"] = align
     extraction = Extraction()
     if format == "e4":
         extraction = replace(extraction, window_s=None)
         reading |= {"window_s": window, "step_s": window / 2} if window else {}
     elif window:
         extraction = replace(extraction, window_s=window)
-    settings = Settings(str(dataset), format, reading, extraction)
+    settings = Settings(str(dataset), format, reading, extraction=extraction)
     return change(settings, **given)
 
 
 def change(settings: Settings, **given) -> Settings:
     """The settings with some options of a command changed, wherever they belong."""
-    places = {"ensemble": ("members", "passes"), "training": ("epochs",), "sampling": ("draws", "chains")}
+    places = {
+        "extraction": ("face_backend", "minimum_quality"),
+        "ensemble": ("members", "passes"),
+        "training": ("epochs",),
+        "sampling": ("draws", "chains"),
+    }
     for place, names in places.items():
         chosen = {name: given.pop(name) for name in names if name in given}
         if "draws" in chosen:

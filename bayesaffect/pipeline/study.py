@@ -11,6 +11,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
+from bayesaffect.pipeline import stages
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.fuse import fuse
 from bayesaffect.pipeline.prepare import prepare
@@ -44,7 +45,8 @@ def fuse_and_report(
         chosen = training.fusion_input(cross, group, trials.modalities, members)
         return replace(Opinions.from_predictives(chosen, trials), quality=trials.quality)
 
-    late, posteriors, failures = fuse(workspace, settings, opinions, groups)
+    with stages.timed(workspace, "fuse"):
+        late, posteriors, failures = fuse(workspace, settings, opinions, groups)
     evidence = Evidence(
         opinions(None),
         groups,
@@ -55,7 +57,8 @@ def fuse_and_report(
         trials.omissions,
         training.learning_curves(workspace, settings),
     )
-    return report(workspace, settings, evidence, command=command)
+    with stages.timed(workspace, "report"):
+        return report(workspace, settings, evidence, command=command)
 
 
 def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Path, Findings]:
@@ -66,9 +69,11 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
     groups = splits.grouped(opinions.subject.values, settings.folds, seed=settings.seed)
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
-    late, posteriors, failures = fuse(workspace, settings, lambda group: opinions, groups)
+    with stages.timed(workspace, "fuse"):
+        late, posteriors, failures = fuse(workspace, settings, lambda group: opinions, groups)
     evidence = Evidence(opinions, groups, single(opinions), late, posteriors, failures)
-    return report(workspace, settings, evidence, command=command)
+    with stages.timed(workspace, "report"):
+        return report(workspace, settings, evidence, command=command)
 
 
 def resume(workspace: Path, *, command: str, **changed) -> tuple[Path, Findings]:

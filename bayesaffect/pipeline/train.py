@@ -12,6 +12,7 @@ from bayesaffect import encoders, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
 from bayesaffect.io import store
+from bayesaffect.pipeline import stages
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Predictive, Trials
 from bayesaffect.uncertainty.crossfit import CrossFit, Execution, crossfit
@@ -22,16 +23,17 @@ DONE = Path("opinions") / "networks.json"
 
 def train(workspace: Path, settings: Settings, trials: Trials, *, jobs: int = 1) -> CrossFit:
     """Cross-fit the networks and keep their predictions in the workspace; finished fits are not run again."""
-    result = crossfit(
-        trials,
-        groups(settings, trials),
-        networks(trials),
-        build=encoders.build,
-        ensemble=settings.ensemble,
-        training=settings.training,
-        execution=Execution(workspace / "training", nested=settings.nested, jobs=jobs),
-        seed=settings.seed,
-    )
+    with stages.timed(workspace, "train"):
+        result = crossfit(
+            trials,
+            groups(settings, trials),
+            networks(trials),
+            build=encoders.build,
+            ensemble=settings.ensemble,
+            training=settings.training,
+            execution=Execution(workspace / "training", nested=settings.nested, jobs=jobs),
+            seed=settings.seed,
+        )
     for name, predictive in result.out_of_fold.items():
         store.save_predictive(predictive, workspace / "opinions" / f"{name}.nc")
     write_json(

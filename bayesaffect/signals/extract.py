@@ -23,6 +23,8 @@ class Extraction:
     anchor : ``"end"``, the last seconds of a segment, or ``"start"``, the first.
     eeg_frame_s : length of a frame of band power in s.
     line_frequency : mains in Hz.
+    connectivity : also measure the connectivity of EEG channels (not read by networks; the slowest part of EEG).
+    face_backend : what finds faces: ``embedded``, ``pyfeat``, or ``tables`` of an external analysis beside the videos.
     face_rate, face_size : faces per second, and side of a crop in px.
     series_rate : samples per second of physiological series.
     minimum_quality : a modality below it is masked in that trial and listed.
@@ -32,6 +34,8 @@ class Extraction:
     anchor: str = "end"
     eeg_frame_s: float = 1.0
     line_frequency: float = 50.0
+    connectivity: bool = True
+    face_backend: str = "embedded"
     face_rate: float = 4.0
     face_size: int = 48
     series_rate: float = 4.0
@@ -114,7 +118,11 @@ def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extr
 
         family = "face"
         block = face.extract_block(
-            recording.videos[videos[0]], windows, rate=settings.face_rate, size=settings.face_size
+            recording.videos[videos[0]],
+            windows,
+            rate=settings.face_rate,
+            size=settings.face_size,
+            backend=settings.face_backend,
         )
     elif "eeg" in signals:
         from bayesaffect.signals import eeg

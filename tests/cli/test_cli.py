@@ -7,7 +7,7 @@ import pytest
 from bayesaffect.cli import main
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-VERBS = ["simulate", "prepare", "features", "train", "fuse", "weights", "report", "study", "demo", "opinions"]
+VERBS = ["simulate", "describe", "prepare", "export", "train", "fuse", "weights", "report", "study", "demo", "opinions"]
 
 
 def run(capsys, *arguments):
@@ -38,7 +38,7 @@ def test_scripts_are_the_same_verbs(script):
         (("report", "{tmp}/none"), "is not a workspace"),
         (
             ("study", "{tmp}", "{tmp}/ws", "--format", "betamax"),
-            "there is no format 'betamax'; choose one of mahnob, e4",
+            "there is no format 'betamax'; choose one of mahnob, deap, e4, description",
         ),
         (("study", "{tmp}", "{tmp}/ws"), "Sessions"),
         (("study", "{tmp}/none", "{tmp}/ws", "--format", "e4"), "Raw_data"),

@@ -19,6 +19,8 @@ def trials():
     features = (("trial", "feature"), np.array([[1.5], [2.5], [np.nan]], dtype=np.float32))
     physio = xr.Dataset({"features": features}, {"trial": names, "feature": ["eda_level"]}, {"encoder": "physio"})
     truth = xr.Dataset({"valence": ("trial", [0.5, np.nan, -1.0]), "mood": ("trial", [2, -1, 0])}, {"trial": names})
+    raw = (("trial", "feature"), np.array([[61.0, np.nan], [72.0, 31.0], [np.nan, np.nan]], dtype=np.float32))
+    measured = xr.Dataset({"features": raw}, {"trial": names, "feature": ["heart_rate", "sdnn_ms"]})
     return Trials(
         (VALENCE, MOOD),
         {"face": face, "physio": physio},
@@ -26,6 +28,7 @@ def trials():
         truth,
         present.astype(float),
         (Omission("S2.bdf", "has one trigger", "leave it out", "recording"),),
+        {"physio": measured},
     )
 
 
@@ -57,6 +60,7 @@ def test_trials_come_back_as_they_were(tmp_path):
     assert after.truth.drop_vars(["subject", "stimulus"]).equals(before.truth)
     for name, block in before.inputs.items():
         assert after.inputs[name].identical(block)
+    assert list(after.measures) == ["physio"] and after.measures["physio"].equals(before.measures["physio"])
 
 
 def test_predictions_come_back_as_they_were(tmp_path):

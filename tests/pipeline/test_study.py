@@ -91,9 +91,9 @@ def test_another_data_set_is_refused_and_nothing_is_lost(study, tmp_path, capsys
 
 def test_weights_and_features_can_be_asked_for(study, capsys):
     workspace, _ = study
-    for verb in ("weights", "features"):
+    for verbs in (["weights"], ["export", "features"]):
         with pytest.raises(SystemExit) as end:
-            main([verb, str(workspace)])
+            main([*verbs, str(workspace)])
         assert not end.value.code
     weights = pd.read_csv(workspace / "fusion" / "weights_valence.csv")
     assert set(weights.modality) == {"eeg", "face", "physio", "prior"} and weights["median"].between(-1, 2).all()

@@ -102,3 +102,22 @@ def test_too_few_trials_make_the_modality_absent_with_an_omission(trials):
     assert (done.inputs["face"]["crops"].values[:3] == 0).all() and (done.quality.values[:3] == 0).all()
     with pytest.raises(InputError):
         standardise(trials, minimum_trials=1)
+
+
+def test_neutral_trials_set_zero_and_one_and_are_not_returned(trials):
+    rest = np.zeros(TRIALS, dtype=bool)
+    rest[8:13] = True  # five of subject b
+    done = standardise(trials, neutral=rest)
+    assert done.present.sizes["trial"] == TRIALS - 5
+    raw = trials.inputs["body"]["features"].values[:, 0].astype(float)
+    mean, spread = raw[rest].mean(), raw[rest].std()
+    expected = np.clip((raw[13:] - mean) / spread, -5, 5)
+    np.testing.assert_allclose(of(done, "b", "body", "features")[:, 0], expected, atol=1e-5)
+
+
+def test_too_few_neutral_trials_fall_back_to_the_others_and_say_so(trials):
+    rest = np.zeros(TRIALS, dtype=bool)
+    rest[[0, 8]] = True
+    done = standardise(trials, neutral=rest)
+    assert sum("too few for a baseline" in o.what for o in done.omissions) == 2 * len(trials.modalities)
+    np.testing.assert_allclose(of(done, "b", "body", "features")[:, 0].mean(), 0, atol=1e-6)

@@ -1,0 +1,55 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Dataset = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder of the recordings (read only), or a dataset description.")
+]
+Workspace = Annotated[
+    Path, typer.Argument(metavar="WORKSPACE", help="Folder for all results; made if it is not there.")
+]
+Existing = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="Workspace of an earlier command.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="mahnob (session folders), deap (preprocessed files), e4 (Empatica E4 folders) or description (a .toml "
+        "file) [default: description for a .toml file, mahnob for a folder].",
+    ),
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+Seed = Annotated[int, typer.Option(help="Every random number of the study follows from it.")]
+Folds = Annotated[int, typer.Option(min=2, help="Groups of subjects in the cross-validation.")]
+Members = Annotated[int, typer.Option(min=1, help="Networks per ensemble.")]
+Passes = Annotated[int, typer.Option(min=1, help="Dropout passes per network; 1 switches dropout off in predictions.")]
+Epochs = Annotated[int, typer.Option(min=1, help="At most so many epochs per network.")]
+Draws = Annotated[int, typer.Option(min=10, help="Posterior draws per chain (and as many to warm up).")]
+Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
+Align = Annotated[
+    str | None,
+    typer.Option(help="mahnob: place the video by the audio-clock (default) or centred on the clip."),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(help="Seconds analysed per trial [default: the last 30 of a clip; windows of 60 for e4].", min=2),
+]
+Baseline = Annotated[
+    str,
+    typer.Option(help="Standardise a subject by all its trials (trials) or by its neutral clips (neutral)."),
+]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--face", help="Who finds faces: embedded, pyfeat, or tables (OpenFace or py-feat csv by the videos)."
+    ),
+]
+Quality = Annotated[
+    float, typer.Option("--quality", min=0, max=1, help="Mask a modality in trials whose signal quality is below it.")
+]

@@ -1,0 +1,78 @@
+"""What verbs print: tables, counts, where the results are, and what to do next."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayesaffect.report.findings import Findings
+    from bayesaffect.types import Trials
+
+console = Console()
+LISTED = 8
+
+
+def say(*lines: str):
+    """Print lines as they are: no markup, no wrapping of paths."""
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def command() -> str:
+    """The command as it was typed."""
+    return " ".join(["bayesaffect", *sys.argv[1:]])
+
+
+def table(frame: pd.DataFrame, title: str) -> Table:
+    """A data frame for the terminal; the first column stands left, numbers stand right."""
+    out = Table(title=title, title_justify="left", title_style="bold")
+    for k, name in enumerate(frame.columns):
+        text = k == 0 or frame[name].dtype == object and frame[name].astype(str).str.len().max() > 16
+        out.add_column(str(name), justify="left" if text else "right", overflow="fold")
+    for row in frame.itertuples(index=False):
+        out.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    return out
+
+
+def print_trials(trials: Trials, workspace: Path, *, sessions: pd.DataFrame, counts: str, listing: bool):
+    """What was prepared; with ``listing`` a row for every session and every omission."""
+    number = trials.present.sizes["trial"]
+    say(f"{number} trials of {len(set(map(str, trials.subject.values)))} subjects")
+    for modality, count in zip(trials.modalities, trials.present.values.sum(0), strict=True):
+        say(f"  {modality}: {count} trials, missing in {number - count}")
+    say(f"sessions: {counts}, listed in {workspace / 'prepared' / 'sessions.csv'}")
+    if listing:
+        say(*_lines(sessions))
+    say(f"left out or masked: {len(trials.omissions)}, listed in {workspace / 'prepared' / 'omissions.csv'}")
+    shown = trials.omissions if listing else trials.omissions[:LISTED]
+    say(*(f"  {o.scope} {o.where}: {o.what}" + (f"; {o.remedy}" if o.remedy else "") for o in shown))
+    if rest := len(trials.omissions) - len(shown):
+        say(f"  ... and {rest} more (--list prints all)")
+
+
+def _lines(sessions: pd.DataFrame) -> list[str]:
+    """A line per session: wide reasons wrap in a terminal's table, and a line can be searched for."""
+    widths = {name: sessions[name].astype(str).str.len().max() for name in ("session", "outcome", "modalities")}
+    return [
+        "  " + "  ".join(str(row[name]).ljust(width) for name, width in widths.items()) + f"  {row['why']}".rstrip()
+        for _, row in sessions.iterrows()
+    ]
+
+
+def print_findings(findings: Findings, page: Path):
+    """What failed, the summary, and where the page is."""
+    say(*(f"diagnostics: {failure}" for failure in findings.failures[:5]), *findings.summary[:5], f"page: {page}")
+
+
+def end(findings: Findings, strict: bool):
+    """Exit with code 3 if diagnostics failed and that was asked for."""
+    if strict and findings.failures:
+        raise typer.Exit(3)

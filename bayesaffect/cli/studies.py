@@ -1,0 +1,179 @@
+"""Verbs about models: train, fuse, weights, report, study, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bayesaffect import progress
+from bayesaffect.cli import options
+from bayesaffect.cli.output import command, console, end, print_findings, say, table
+from bayesaffect.errors import InputError
+
+if TYPE_CHECKING:
+    from bayesaffect.report.findings import Findings
+
+
+def train(
+    workspace: options.Existing,
+    folds: options.Folds = 5,
+    members: options.Members = 3,
+    passes: options.Passes = 10,
+    epochs: options.Epochs = 40,
+    flat: options.Flat = False,
+    seed: options.Seed = 0,
+    jobs: options.Jobs = 2,
+):
+    """Train the networks and predict every subject by networks that did not see that subject."""
+    from bayesaffect.pipeline import prepare as preparing
+    from bayesaffect.pipeline import settings as study_settings
+    from bayesaffect.pipeline import stages
+    from bayesaffect.pipeline import train as stage
+
+    given = {"folds": folds, "members": members, "passes": passes, "epochs": epochs, "nested": not flat, "seed": seed}
+    settings = study_settings.change(study_settings.load(workspace), **given)
+    with progress.shown(console):
+        trials = preparing.prepare(workspace, settings, jobs=jobs)
+        study_settings.save(settings, workspace)
+        cross = stage.train(workspace, settings, trials, jobs=jobs)
+    say(f"opinions of {', '.join(cross.out_of_fold)}: {workspace / 'opinions'}")
+    say(*stages.sentences(workspace), f"next: bayesaffect fuse {workspace}")
+
+
+def fuse(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A trained workspace, or a table of opinions (CSV or Parquet).")
+    ],
+    workspace: Annotated[
+        Path | None, typer.Argument(metavar="WORKSPACE", help="Workspace for the fusion of a table.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Groups of subjects (tables only) [default: 10].")] = None,
+    bounds: Annotated[
+        list[str] | None,
+        typer.Option(help="Rating scale of a target of the table, such as valence=1:9; may be repeated."),
+    ] = None,
+    draws: options.Draws = 1000,
+    chains: options.Chains = 4,
+    seed: options.Seed = 0,
+    strict: options.Strict = False,
+):
+    """Fit the Bayesian fusion, cross-validated by subject, and write the report."""
+    from bayesaffect.pipeline import settings as study_settings
+    from bayesaffect.pipeline import study as stages
+
+    if workspace is None and source.is_file():
+        raise InputError(
+            "is a table, and no workspace was named", where=source, remedy="give one: bayesaffect fuse TABLE WORKSPACE"
+        )
+    if workspace is None:
+        if folds is not None:
+            raise InputError(
+                "the folds of a workspace are those its networks were trained with", remedy="leave --folds out"
+            )
+        findings = _resume(source, draws=draws, chains=chains)
+    else:
+        reading = {"bounds": _bounds(bounds)} if bounds else {}
+        given = {"folds": folds or 10, "draws": draws, "chains": chains, "seed": seed}
+        settings = study_settings.from_options(source, "opinions", reading=reading, **given)
+        with progress.shown(console):
+            page, findings = stages.fuse_table(workspace, settings, command=command())
+        _report(workspace, page, findings)
+    end(findings, strict)
+
+
+def weights(workspace: options.Existing):
+    """Print the posterior weight of every modality, for a new person and for each subject, and the weakest sensor."""
+    from bayesaffect.pipeline import weights as stage
+
+    for target, frame in stage.tables(workspace).items():
+        console.print(table(frame, f"{target}: share in the fused posterior, median [90 % interval]"))
+    say(f"the same in long form: {workspace / 'fusion' / 'weights_<target>.csv'}")
+
+
+def report(workspace: options.Existing):
+    """Write WORKSPACE/report again: the page, figures and tables."""
+    _resume(workspace)
+
+
+def study(
+    dataset: options.Dataset,
+    workspace: options.Workspace,
+    format: options.Format = None,
+    window: options.Window = None,
+    align: options.Align = None,
+    baseline: options.Baseline = "trials",
+    face: options.Backend = "embedded",
+    quality: options.Quality = 0.1,
+    folds: options.Folds = 5,
+    members: options.Members = 3,
+    passes: options.Passes = 10,
+    epochs: options.Epochs = 40,
+    draws: options.Draws = 1000,
+    chains: options.Chains = 4,
+    flat: options.Flat = False,
+    seed: options.Seed = 0,
+    jobs: options.Jobs = 2,
+    strict: options.Strict = False,
+):
+    """Do it all: prepare, train, fuse, report. Stopped at any moment, the same command goes on."""
+    from bayesaffect.pipeline import prepare as preparing
+    from bayesaffect.pipeline import settings as study_settings
+    from bayesaffect.pipeline import study as stages
+
+    settings = study_settings.from_options(
+        dataset, format, window=window, align=align, baseline=baseline, face_backend=face, minimum_quality=quality,
+        folds=folds, members=members, passes=passes, epochs=epochs, draws=draws, chains=chains, nested=not flat,
+        seed=seed,
+    )  # fmt: skip
+    preparing.scan(settings)
+    with progress.shown(console):
+        page, findings = stages.run(workspace, settings, command=command(), jobs=jobs)
+    _report(workspace, page, findings)
+    end(findings, strict)
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the simulated recordings, the workspace and the page.")
+    ],
+    seed: options.Seed = 0,
+    jobs: options.Jobs = 2,
+):
+    """Simulate a small data set, run the whole study on it, and print where the page is."""
+    from bayesaffect.pipeline import demo as stage
+
+    with progress.shown(console):
+        page, findings = stage.run(out, seed=seed, command=command(), jobs=jobs)
+    _report(out / "workspace", page, findings)
+
+
+def _resume(workspace: Path, **changed) -> Findings:
+    """Fuse what is trained (finished fits are not repeated) and write the report."""
+    from bayesaffect.pipeline import study as stages
+
+    with progress.shown(console):
+        page, findings = stages.resume(workspace, command=command(), **changed)
+    _report(workspace, page, findings)
+    return findings
+
+
+def _report(workspace: Path, page: Path, findings: Findings):
+    from bayesaffect.pipeline import stages
+
+    say(*stages.sentences(workspace))
+    print_findings(findings, page)
+
+
+def _bounds(given: list[str]) -> dict[str, tuple[float, float]]:
+    """``["valence=1:9"]`` -> ``{"valence": (1.0, 9.0)}``."""
+    bounds = {}
+    for text in given:
+        name, _, scale = text.partition("=")
+        low, _, high = scale.partition(":")
+        try:
+            bounds[name] = (float(low), float(high))
+        except ValueError:
+            raise InputError(f"--bounds {text!r} is not understood", remedy="write it as valence=1:9") from None
+    return bounds

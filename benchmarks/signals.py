@@ -9,12 +9,14 @@ import signals_eeg
 import signals_face
 import signals_physio
 import signals_prepare
+import signals_quality
 
 PARTS = {
     "eeg": signals_eeg.rows,
     "face": signals_face.rows,
     "physio": signals_physio.rows,
     "prepare": signals_prepare.rows,
+    "quality": signals_quality.rows,
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `gate`, with the settings `Sampling` and `Priors`."""
+"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`; settings `Sampling`, `Priors`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _HOME = {
     "fit": "late",
     "predict": "prediction",
     "weights": "reliability",
+    "trial_weights": "by_trial",
     "gate": "diagnostics",
     "Gate": "diagnostics",
 }
-__all__ = ["Gate", "Priors", "Sampling", "fit", "gate", "predict", "weights"]
+__all__ = ["Gate", "Priors", "Sampling", "fit", "gate", "predict", "trial_weights", "weights"]
 
 
 def __getattr__(name: str):

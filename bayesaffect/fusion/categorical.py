@@ -2,8 +2,11 @@
 
 For trial i of subject s with class probabilities p_im of the modalities m = 1..M and K classes:
 
-    eta_i = alpha + delta_s + sum_{m present} w_m exp(rho_sm) A_m log p_im + sum_{m missing} alpha_m,
+    eta_i = alpha + delta_s + sum_{m present} w_m exp(rho_sm) r_im A_m log p_im + sum_{m missing} alpha_m,
     P(class k) = softmax(eta_i)_k,     delta_sk ~ N(0, sd_delta^2),     rho_sm ~ N(0, sd_rho_m^2)
+
+r_im = 1 - lambda_m h_im is what a signal of quality 1 - h_im leaves of an opinion (`discount`); where no quality is
+known, or none that varies, r = 1 and there is no lambda.
 
 A constant added to eta or to log p changes nothing, so everything lives in V (K, K - 1), orthonormal columns that sum
 to zero: A_m = V (I + Z_m - tr(Z_m) / (K - 1) I) V', entries of Z_m ~ N(0, sd_A^2) with sd_A given by the prior. A_m
@@ -22,21 +25,25 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from bayesaffect.fusion.discount import discounts
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.fusion.statistics import centring, contrasts
 
 
-def data(statistics: Mapping[str, np.ndarray], priors: Priors) -> dict[str, np.ndarray]:
+def data(statistics: Mapping[str, np.ndarray], priors: Priors, *, discounted: bool = False) -> dict[str, np.ndarray]:
     """Everything the density reads, as arrays; ``centring_*`` in [0, 1) say how far an effect is sampled centred.
 
     centring = J / (J + 1 / sd^2), J the information of the used trials on the effect, about 0.05 per trial on a class
     effect and on log w, and sd its typical scale: a guess that `recentred` replaces by what a pilot found.
+    ``discounted``: the design has the columns of `discount`; ``prior_quality``, and lambda in the model, follow.
     """
     n = statistics["used"].sum(1, keepdims=True)
-    m = (statistics["linear"].shape[1] - 1) // (statistics["linear"].shape[2] + 1)
+    width = statistics["linear"].shape[2]
+    m = (statistics["linear"].shape[1] - 1) // ((2 if discounted else 1) * width + 1)
     scales = ("intercept", "weight", "sd_matrix", "sd_class", "sd_missing")
     return {
         **statistics,
+        **({"prior_quality": np.array([priors.quality])} if discounted else {}),
         **{f"prior_{name}": np.array([getattr(priors, name)]) for name in scales},
         "prior_sd_rho": np.array([np.log(priors.sd_rho[0]), priors.sd_rho[1]]),
         "basis": contrasts(statistics["linear"].shape[2] + 1),
@@ -54,9 +61,9 @@ def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) 
 
 
 def sizes(data: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """Subjects S, modalities M and contrasts K - 1; P = 1 + M (K - 1) + M."""
-    s, p, c = data["linear"].shape
-    return s, (p - 1) // (c + 1), c
+    """Subjects S, modalities M and contrasts K - 1."""
+    s, _, c = data["linear"].shape
+    return s, data["centring_rho"].shape[1], c
 
 
 def model(data: Mapping[str, Tensor]) -> None:
@@ -79,6 +86,8 @@ def model(data: Mapping[str, Tensor]) -> None:
     }
     location, scale = (data["prior_sd_rho"][k].expand((m,)) for k in (0, 1))
     values["sd_rho"] = pyro.sample("sd_rho", dist.LogNormal(location, scale).to_event(1))
+    if "prior_quality" in data:
+        values["quality_discount"] = discounts(data["prior_quality"], m)
     f, g = data["centring_delta"], data["centring_rho"]
     spread = torch.exp(f * torch.log(values["sd_delta"])).expand(s, c)
     values["latent_delta"] = pyro.sample("latent_delta", dist.Normal(f * values["alpha_c"], spread).to_event(2))
@@ -117,16 +126,19 @@ def coefficients(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> Te
     s, m, c = sizes(data)
     level, log_weight = subject_level(values, data)
     slopes = torch.exp(log_weight)[:, :, None, None] * matrices(values).transpose(-1, -2)
-    return torch.cat([level[:, None], slopes.reshape(s, m * c, c), values["missing_c"].expand(s, m, c)], 1)
+    parts = [level[:, None], slopes.reshape(s, m * c, c), values["missing_c"].expand(s, m, c)]
+    if "quality_discount" in values:
+        parts.append((values["quality_discount"][:, None, None] * slopes).reshape(s, m * c, c))
+    return torch.cat(parts, 1)
 
 
 def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """One draw's quantities that people read, in class coordinates. ``noise`` is not used."""
     basis = data["basis"]
     level, log_weight = subject_level(values, data)
-    names = ("w", "sd_delta", "sd_rho")
+    names = ("w", "sd_delta", "sd_rho", "quality_discount")
     return {
-        **{name: values[name] for name in names},
+        **{name: values[name] for name in names if name in values},
         "alpha": basis @ values["alpha_c"],
         "alpha_missing": values["missing_c"] @ basis.T,
         "matrix": basis @ matrices(values) @ basis.T,
@@ -139,7 +151,7 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
 
 
 DIMS = {
-    **{name: ["modality"] for name in ("w", "sd_rho", "share")},
+    **{name: ["modality"] for name in ("w", "sd_rho", "share", "quality_discount")},
     **{name: ["subject", "modality"] for name in ("rho", "reliability")},
     "alpha": ["level"],
     "alpha_missing": ["modality", "level"],

@@ -4,7 +4,10 @@ For trial i of subject s, modalities m = 1..M, truth y and opinions x with predi
 
     y_i ~ N(mu + delta_s, tau^2),                 delta_s ~ N(0, sd_delta^2)
     x_i = a + b y_i + u_s + e_i,                  u_sm ~ N(0, omega_m^2),    e_i ~ N(0, D_i R D_i)
-    D_i = diag(kappa_m exp(rho_sm) sqrt(v_im)),   rho_sm ~ N(0, sd_rho_m^2), R ~ LKJ(eta)
+    D_i = diag(kappa_m exp(rho_sm) sqrt(v_im) / r_im),   rho_sm ~ N(0, sd_rho_m^2), R ~ LKJ(eta)
+
+r_im = 1 - lambda_m h_im is what a signal of quality 1 - h_im leaves of an opinion (`discount`); where no quality is
+known, or none that varies, r = 1 and there is no lambda.
 
 u, delta and the sums over trials have closed forms, so a gradient costs the same for any number of trials.
 """
@@ -20,6 +23,7 @@ import torch
 from torch import Tensor
 
 from bayesaffect.fusion import linalg
+from bayesaffect.fusion.discount import discounts
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.fusion.statistics import centring
 
@@ -29,6 +33,8 @@ LOG_2PI = float(np.log(2 * np.pi))
 def data(statistics: Mapping[str, np.ndarray], priors: Priors, variance_known: bool) -> dict[str, np.ndarray]:
     """Everything the density reads, as arrays: statistics, prior scales and the centring of rho.
 
+    ``prior_quality`` is there where the statistics are discounted (``poor_nodes``), and with it lambda in the model.
+
     ``centring`` (S, M) in [0, 1) = J / (J + 1 / 0.15^2), J = 2 n_sm the information of n trials on log k: subjects with
     many trials are sampled around their population (centred), those with few as deviations from it.
     """
@@ -37,8 +43,10 @@ def data(statistics: Mapping[str, np.ndarray], priors: Priors, variance_known: b
     location = priors.log_kappa if variance_known else priors.log_error
     pairs = {"level": priors.level, "bias": priors.bias, "gain": priors.gain, "log_kappa": location}
     scales = {n: getattr(priors, n) for n in ("sd_level", "sd_truth", "sd_offset")}
+    discounted = {"prior_quality": np.array([priors.quality])} if "poor_nodes" in statistics else {}
     return {
         **statistics,
+        **discounted,
         **{f"prior_{k}": np.array(v, dtype=float) for k, v in pairs.items()},
         **{f"prior_{k}": np.array([v]) for k, v in scales.items()},
         "prior_sd_rho": np.array([np.log(priors.sd_rho[0]), priors.sd_rho[1]]),
@@ -76,6 +84,8 @@ def model(data: Mapping[str, Tensor]) -> None:
     if m > 1:
         al = data["prior_correlation"]
         values["partial"] = pyro.sample("partial", dist.Beta(al, al).to_event(1))
+    if "prior_quality" in data:
+        values["quality_discount"] = discounts(data["prior_quality"], m)
     w = data["centring"]
     log_sd = torch.log(values["sd_rho"])
     values["latent"] = pyro.sample("latent", dist.Normal(w * values["log_kappa"], torch.exp(w * log_sd)).to_event(2))
@@ -124,6 +134,11 @@ def conditional(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> dic
     eye = torch.eye(m, dtype=seen.dtype)
     blocks = seen[:, :, None] * seen[:, None, :] * correlation(values, m) + (1 - seen)[:, :, None] * eye
     precision, log_det = linalg.precision(blocks)
+    if "quality_discount" in values:
+        share = values["quality_discount"]
+        row = share[:, None].expand(m, m)
+        factor = torch.stack([torch.ones_like(row), row, row.transpose(0, 1), row * share])
+        precision = (factor[:, None] * precision).reshape(-1, m, m)
     t = (data["sums"] * precision).sum(2)
     a = values["a"] - data["shift_x"] + values["b"] * data["shift_y"]
     b = values["b"]
@@ -144,7 +159,7 @@ def conditional(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> dic
 def opinions_term(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> Tensor:
     """log p(x | y) of all subjects with u integrated out (a scalar):
 
-    -1/2 [ Q - g' W^-1 g + log det W + sum_p n_p log det R_pp + 2 sum log k + sum log v + n_obs log 2 pi ],
+    -1/2 [ Q - g' W^-1 g + log det W + sum_p n_p log det R_pp + 2 sum log (k / r) + sum log v + n_obs log 2 pi ],
     W = I + omega A omega and g = omega h, both finite as omega -> 0.
     """
     terms = conditional(values, data)
@@ -154,6 +169,9 @@ def opinions_term(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> T
     per_subject = terms["q"] - explained + log_det
     n = data["n_opinion"]
     shared = (data["n_pattern"] * terms["log_det"]).sum() + 2 * (n * log_k(values, data)).sum()
+    if "quality_discount" in values:
+        left = torch.log1p(-values["quality_discount"][:, None] * data["poor_nodes"])
+        shared = shared - 2 * (data["poor_weights"] * left).sum()
     return -0.5 * (per_subject.sum() + shared + data["log_variance"].sum() + n.sum() * LOG_2PI)
 
 
@@ -176,9 +194,9 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
     gap = data["mean_truth"] + data["shift_y"] - values["mu"]
     spread = tau2 * sd2 / (tau2 + n * sd2)
     k = log_k(values, data)
-    names = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho")
+    names = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "quality_discount")
     return {
-        **{name: values[name] for name in names},
+        **{name: values[name] for name in names if name in values},
         "kappa": torch.exp(values["log_kappa"]),
         "rho": k - values["log_kappa"],
         "reliability": torch.exp(k),
@@ -189,7 +207,7 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
 
 
 DIMS = {
-    **{name: ["modality"] for name in ("a", "b", "omega", "log_kappa", "sd_rho", "kappa")},
+    **{name: ["modality"] for name in ("a", "b", "omega", "log_kappa", "sd_rho", "kappa", "quality_discount")},
     **{name: ["subject", "modality"] for name in ("rho", "reliability", "u")},
     "correlation": ["modality", "modality_bis"],
     "delta": ["subject"],

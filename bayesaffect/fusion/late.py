@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import categorical, continuous, idata, linalg, prediction, statistics
+from bayesaffect.fusion import categorical, continuous, discount, idata, linalg, prediction, statistics
 from bayesaffect.fusion.engine.sample import Draws, sample
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Priors, Sampling
@@ -54,29 +54,35 @@ def fit(
     in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
     versions.
 
+    Where the opinions carry a quality that varies, the posterior has ``quality_discount`` (modality), what a poor
+    signal costs (`discount`); ``dataclasses.replace(opinions, quality=None)`` fits without.
+
     Raises
     ------
-    InputError : unknown target or subjects, no trial with truth, or no opinions on this target.
+    InputError : unknown target or subjects, a quality outside [0, 1], no trial with truth, no opinions on the target.
     """
     sampling, priors = sampling or Sampling(), priors or Priors()
     kind = opinions.target(target).kind
     if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
         raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
     where = statistics.index(opinions, target, held_out)
+    learnt = discount.learnable(opinions, where.used)
+    poor = None if learnt is None else learnt[0]
     if kind == "continuous":
         module = continuous
-        data = continuous.data(statistics.continuous(opinions, target, where), priors, opinions.variance_known)
+        data = continuous.data(statistics.continuous(opinions, target, where, poor), priors, opinions.variance_known)
     else:
         module = categorical
-        data = categorical.data(statistics.categorical(opinions, target, where), priors)
-    name = f"late {kind}:{_source(module, linalg)}"
+        sums = statistics.categorical(opinions, target, where, poor)
+        data = categorical.data(sums, priors, discounted=poor is not None)
+    name = f"late {kind}:{_source(module, linalg, discount)}"
     if sampling.pilot and sampling.engine != "pyro":
         short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
         draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
         data = module.recentred(constrained(draws, module, data, seed), data)
     draws = sample(module.model, data, name=name, sampling=sampling, seed=seed, cache=cache)
     values = constrained(draws, module, data, seed)
-    return _labelled(draws, values, opinions, target, where, module, (sampling, priors, seed, held_out))
+    return _labelled(draws, values, opinions, target, where, module, (sampling, priors, seed, held_out, learnt))
 
 
 @functools.cache
@@ -108,7 +114,7 @@ def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int)
 
 
 def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings):
-    sampling, priors, seed, held_out = settings
+    sampling, priors, seed, held_out, learnt = settings
     kind = opinions.target(target)
     subjects = list(where.subjects)
     is_continuous = kind.kind == "continuous"
@@ -128,7 +134,12 @@ def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: stat
         "typical": ["modality"],
         "trial_subject": ["trial"],
     }
-    likelihood, predicted = _in_sample(values, opinions, target, where, seed)
+    poor, constant = None, {}
+    if learnt is not None:
+        poor = learnt[0]
+        constant = {"poorness_subject": discount.by_subject(poor, opinions, subjects, learnt[1]), "poorness": learnt[1]}
+        dims |= {name: dims[f"typical{name.removeprefix('poorness')}"] for name in constant}
+    likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor)
     attrs = {
         "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},
         "kind": kind.kind,
@@ -149,12 +160,13 @@ def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: stat
             "typical_subject": per_subject,
             "typical": overall,
             "trial_subject": opinions.subject.values[where.used].astype(str),
+            **constant,
         },
     }
     return idata.build(groups, coords=coords, dims=dims, attrs=attrs)
 
 
-def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index, seed: int):
+def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index, seed: int, poor):
     """log p(truth | opinions, draw) and truths drawn given the opinions, (chain, draw, trial), thinned along draw."""
     used = opinions.select(where.used)
     who, truth = where.subject[where.used], used.truth[target].values
@@ -162,15 +174,16 @@ def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index,
     is_continuous = used.target(target).kind == "continuous"
     per_draw = truth.size * (1 if is_continuous else len(used.target(target).levels))
     step = max(1, int(np.ceil(chains * number * per_draw / MAX_ELEMENTS)))
-    names = prediction.CONTINUOUS if is_continuous else prediction.CATEGORICAL
+    names = prediction.read(values, prediction.CONTINUOUS if is_continuous else prediction.CATEGORICAL)
+    poor = None if poor is None else poor[where.used]
     kept = {n: values[n][:, ::step].reshape(-1, *values[n].shape[2:]) for n in names}
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     if is_continuous:
-        mean, variance = prediction.fused_moments(kept, who, np.zeros(who.size, dtype=bool), used, target)
+        mean, variance = prediction.fused_moments(kept, who, np.zeros(who.size, dtype=bool), used, target, poor)
         likelihood = -0.5 * (np.log(2 * np.pi * variance) + (truth - mean) ** 2 / variance)
         predicted = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
     else:
-        log_prob = prediction.fused_log_prob(kept, who, used, target)
+        log_prob = prediction.fused_log_prob(kept, who, used, target, poor)
         likelihood = np.take_along_axis(log_prob, truth.astype(int)[None, :, None], 2)[:, :, 0]
         above = rng.random(log_prob.shape[:2])[:, :, None] > np.exp(log_prob).cumsum(-1)
         predicted = np.minimum(above.sum(-1), log_prob.shape[2] - 1).astype(np.int16)

@@ -10,13 +10,18 @@ import xarray as xr
 from torch import Tensor
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import idata, linalg
+from bayesaffect.fusion import discount, idata, linalg
 from bayesaffect.fusion.statistics import contrasts, design, masked
 from bayesaffect.types import Opinions, Predictive, Target
 
 CHUNK = 250_000
 CONTINUOUS = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "rho", "correlation", "u", "delta")
 CATEGORICAL = ("w", "sd_delta", "sd_rho", "alpha", "alpha_missing", "matrix", "delta", "rho")
+
+
+def read(values, names: tuple[str, ...]) -> tuple[str, ...]:
+    """``names`` and the discount of poor signals, where the draws have it."""
+    return (*names, "quality_discount") if "quality_discount" in values else names
 
 
 def predict(
@@ -27,7 +32,8 @@ def predict(
     Parameters
     ----------
     posterior : what `fit` returned, or the same read from NetCDF.
-    opinions : trials with the fit's modalities in the fit's order; any may be missing per trial.
+    opinions : trials with the fit's modalities in the fit's order; any may be missing per trial. A fit that learned
+        what poor signals cost reads their quality; where it is not known, the fit's average stands in.
     target : the target of the fit.
     seed : for the effects of subjects drawn from the population.
     subjects : ``"population"``: nobody is known; ``"known"``: a subject with data in the fit keeps its own effects,
@@ -42,10 +48,10 @@ def predict(
 
     Notes
     -----
-    Continuous, per draw: Sigma = U + D R D on the observed modalities (U = 0 given a known subject's u, diag(omega^2)
-    for a new one), L = chol Sigma, g = L^-1 b, z = L^-1 (x - a - u - b m0): var = v0 / (1 + v0 g'g), mean = m0 + var
-    g'z,
-    with m0 = mu + delta_s, v0 = tau^2 for a known subject and m0 = mu, v0 = tau^2 + sd_delta^2 for a new one.
+    Continuous, per draw: Sigma = U + D R D on the observed modalities, D = diag(k_m sqrt(v_im) / r_im) with r of
+    `discount`, U = 0 given a known subject's u and diag(omega^2) for a new one, L = chol Sigma, g = L^-1 b,
+    z = L^-1 (x - a - u - b m0): var = v0 / (1 + v0 g'g), mean = m0 + var g'z, with m0 = mu + delta_s, v0 = tau^2 for a
+    known subject and m0 = mu, v0 = tau^2 + sd_delta^2 for a new one.
     """
     if subjects not in ("population", "known"):
         raise InputError(f"subjects is {subjects!r}", remedy="choose 'population' or 'known'")
@@ -57,17 +63,18 @@ def predict(
         raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
     kind = Target(spec["name"], spec["bounds"], None if spec["levels"] is None else tuple(spec["levels"]))
     names = CONTINUOUS if kind.kind == "continuous" else CATEGORICAL
-    values = idata.flattened(posterior, names, at_most=draws)
+    values = idata.flattened(posterior, read(posterior["posterior"], names), at_most=draws)
+    poor = discount.of_fit(posterior, opinions)
     who, known = positions(posterior, opinions, use_known=subjects == "known")
     values, where = with_population(values, who, opinions.subject.values, np.random.default_rng(seed))
     coords = _index(opinions)
     found = {"trained_on": trained_on(posterior, opinions)}
     if kind.kind == "continuous":
-        mean, variance = fused_moments(values, where, ~known, opinions, target)
+        mean, variance = fused_moments(values, where, ~known, opinions, target, poor)
         for name, array in (("mean", mean), ("variance", variance)):
             found[name] = {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
     else:
-        array = fused_log_prob(values, where, opinions, target)
+        array = fused_log_prob(values, where, opinions, target, poor)
         coords = coords | {"level": list(kind.levels)}
         found["log_prob"] = {target: xr.DataArray(array, dims=("draw", "trial", "level"), coords=coords)}
     who_is = xr.DataArray(opinions.subject.values, dims="trial", coords=_index(opinions))
@@ -122,13 +129,19 @@ def trained_on(posterior, opinions: Opinions) -> xr.DataArray:
     return xr.DataArray(seen.copy(), dims=("trial", "trained_subject"), coords=coords)
 
 
-def fused_moments(values, where: np.ndarray, new: np.ndarray, opinions: Opinions, target: str):
-    """Mean and variance (draw, trial) of the truth given the opinions; the equations are in `predict`."""
+def fused_moments(
+    values, where: np.ndarray, new: np.ndarray, opinions: Opinions, target: str, poor: np.ndarray | None = None
+):
+    """Mean and variance (draw, trial) of the truth given the opinions; the equations are in `predict`.
+
+    ``poor`` (trial, modality), h of `discount`, is read where ``values`` hold ``quality_discount``.
+    """
     present = opinions.present.values
     x = torch.as_tensor(masked(opinions.mean[target].values, present))
     sd = torch.as_tensor(np.sqrt(np.where(present, opinions.variance[target].values, 1.0)))
     t = {name: torch.as_tensor(np.ascontiguousarray(array)) for name, array in values.items()}
     k = torch.exp(t["log_kappa"][:, None] + t["rho"])
+    h = torch.as_tensor(poor) if poor is not None and "quality_discount" in values else None
     n = x.shape[0]
     mean, variance = np.empty((2, k.shape[0], n))
     patterns, pattern = np.unique(np.column_stack([present, new]), axis=0, return_inverse=True)
@@ -138,18 +151,21 @@ def fused_moments(values, where: np.ndarray, new: np.ndarray, opinions: Opinions
         rows = np.flatnonzero(pattern.ravel() == code)
         for begin in range(0, rows.size, step):
             part = rows[begin : begin + step]
-            m, v = _moments(t, k, x[part], sd[part], where[part], seen, fresh)
+            m, v = _moments(t, k, x[part], sd[part], where[part], seen, fresh, None if h is None else h[part])
             mean[:, part], variance[:, part] = m.numpy(), v.numpy()
     return mean, variance
 
 
-def _moments(t, k: Tensor, x: Tensor, sd: Tensor, where: np.ndarray, seen: np.ndarray, fresh: bool):
+def _moments(t, k: Tensor, x: Tensor, sd: Tensor, where: np.ndarray, seen: np.ndarray, fresh: bool, h):
     who = torch.as_tensor(where)
     m0 = t["mu"][:, None] + t["delta"][:, who]
     v0 = (t["tau"] ** 2 + (t["sd_delta"] ** 2 if fresh else 0.0))[:, None].expand_as(m0)
     if not seen.size:
         return m0, v0
     scale = [k[:, who, int(m)] * sd[:, int(m)] for m in seen]
+    if h is not None:
+        share = t["quality_discount"]
+        scale = [v / (1 - share[:, int(m), None] * h[:, int(m)]) for v, m in zip(scale, seen, strict=True)]
     sigma = [
         [t["correlation"][:, int(p), int(q), None] * scale[i] * scale[j] for j, q in enumerate(seen)]
         for i, p in enumerate(seen)
@@ -165,19 +181,29 @@ def _moments(t, k: Tensor, x: Tensor, sd: Tensor, where: np.ndarray, seen: np.nd
     return m0 + variance * sum(p * q for p, q in zip(g, z, strict=True)), variance
 
 
-def fused_log_prob(values, where: np.ndarray, opinions: Opinions, target: str) -> np.ndarray:
-    """log-probabilities (draw, trial, level) of the pool, float32."""
-    rows = torch.as_tensor(design(opinions.log_prob[target].values, opinions.present.values))
+def fused_log_prob(
+    values, where: np.ndarray, opinions: Opinions, target: str, poor: np.ndarray | None = None
+) -> np.ndarray:
+    """log-probabilities (draw, trial, level) of the pool, float32; ``poor`` as in `fused_moments`."""
+    poor = poor if "quality_discount" in values else None
+    rows = torch.as_tensor(design(opinions.log_prob[target].values, opinions.present.values, poor))
     t = {name: torch.as_tensor(np.ascontiguousarray(array)) for name, array in values.items()}
     d, m, k = t["alpha_missing"].shape
     basis = torch.as_tensor(contrasts(k))
     slopes = t["w"][:, :, None, None] * (t["matrix"] @ basis).transpose(-1, -2)
     out = torch.empty((d, rows.shape[0], k), dtype=torch.float32)
-    c = m * (k - 1)
+    c, end = m * (k - 1), 1 + m * k
     for subject in np.unique(where):
         trial = torch.as_tensor(np.flatnonzero(where == subject))
         scaled = slopes * torch.exp(t["rho"][:, subject])[:, :, None, None]
         level = (t["alpha"] + t["delta"][:, subject])[:, None]
-        eta = rows[trial][:, 1 : 1 + c] @ scaled.reshape(d, c, k) + rows[trial][:, 1 + c :] @ t["alpha_missing"] + level
+        eta = (
+            rows[trial][:, 1 : 1 + c] @ scaled.reshape(d, c, k)
+            + rows[trial][:, 1 + c : end] @ t["alpha_missing"]
+            + level
+        )
+        if poor is not None:
+            lost = t["quality_discount"][:, :, None, None] * scaled
+            eta = eta + rows[trial][:, end:] @ lost.reshape(d, c, k)
         out[:, trial] = torch.log_softmax(eta, -1).float()
     return out.numpy()

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import idata
+from bayesaffect.fusion import discount, idata
 from bayesaffect.types import Opinions
 
 PRIOR = "prior"
@@ -32,6 +32,9 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
     divided by
     sqrt(K - 1), so that the identity has norm 1, and rms is over the modality's opinions.
 
+    Where the fit has a discount of poor signals, opinions count with the share r of `discount` that the mean quality of
+    the subject's trials leaves (of all trials, for the population): D is divided, c multiplied by it.
+
     Parameters
     ----------
     posterior : what `fit` returned.
@@ -41,9 +44,8 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
     Returns
     -------
     Dataset with dims (chain, draw, subject, modality), modality ending with ``"prior"``: ``weight``, ``population``
-    (no subject), and ``reliability`` = kappa_m exp(rho_sm) (smaller is better) or w_m exp(rho_sm) (larger is better),
-    ``scale`` =
-    kappa_m or w_m, and ``rho``, all three NaN at the prior.
+    (no subject), and of a clean signal ``reliability`` = kappa_m exp(rho_sm) (smaller is better) or w_m exp(rho_sm)
+    (larger is better), ``scale`` = kappa_m or w_m, and ``rho``, all three NaN at the prior.
     """
     draws = posterior["posterior"]
     names = [str(m) for m in draws["modality"].values]
@@ -51,7 +53,8 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
         raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {names}")
     continuous = idata.attribute(posterior, "kind") == "continuous"
     typical = _typical(posterior, opinions, continuous)
-    subject, population = (_precision if continuous else _size)(draws, typical)
+    left = _left(posterior, opinions)
+    subject, population = (_precision if continuous else _size)(draws, typical, left)
     keep = {d: draws[d].values for d in ("chain", "draw", "subject")}
     coords = keep | {"modality": [*names, PRIOR]}
     short = {d: coords[d] for d in ("chain", "draw", "modality")}
@@ -98,7 +101,22 @@ def typical(opinions: Opinions, target: str, subjects: list[str], continuous: bo
     return np.where(np.isfinite(rows), rows, overall), overall
 
 
-def _precision(draws, typical):
+def _left(posterior, opinions: Opinions | None) -> tuple[np.ndarray, np.ndarray] | tuple[float, float]:
+    """r = 1 - lambda_m h_m at each subject's mean h (C, D, S, M) and at the overall one (C, D, M); 1 without lambda."""
+    draws = posterior["posterior"]
+    if "quality_discount" not in draws:
+        return 1.0, 1.0
+    share, kept = draws["quality_discount"].values, posterior["constant_data"]
+    per_subject, overall = kept["poorness_subject"].values, kept["poorness"].values
+    if opinions is not None:
+        poor = discount.of_fit(posterior, opinions)
+        overall = discount.average(poor, opinions.present.values)
+        overall = np.where(np.isfinite(overall), overall, kept["poorness"].values)
+        per_subject = discount.by_subject(poor, opinions, [str(s) for s in draws["subject"].values], overall)
+    return 1 - share[:, :, None] * per_subject, 1 - share * overall
+
+
+def _precision(draws, typical, left):
     per_subject, overall = typical
     r, b = draws["correlation"].values, draws["b"].values
     tau2, sd2 = draws["tau"].values ** 2, draws["sd_delta"].values ** 2
@@ -111,12 +129,12 @@ def _precision(draws, typical):
         return whole / whole.sum(-1, keepdims=True)
 
     zero = np.zeros_like(b)[:, :, None]
-    subject = shares(draws["reliability"].values * per_subject, zero, tau2[:, :, None], b[:, :, None])
-    population = shares(draws["kappa"].values * overall, draws["omega"].values ** 2, tau2 + sd2, b)
+    subject = shares(draws["reliability"].values * per_subject / left[0], zero, tau2[:, :, None], b[:, :, None])
+    population = shares(draws["kappa"].values * overall / left[1], draws["omega"].values ** 2, tau2 + sd2, b)
     return subject, population
 
 
-def _size(draws, typical):
+def _size(draws, typical, left):
     per_subject, overall = typical
     matrix = draws["matrix"].transpose("chain", "draw", "modality", "level", "level_bis").values
     norm = np.sqrt((matrix**2).sum((-1, -2)) / (matrix.shape[-1] - 1))
@@ -128,6 +146,7 @@ def _size(draws, typical):
         return whole / whole.sum(-1, keepdims=True)
 
     subject = shares(
-        draws["reliability"].values * norm[:, :, None] * per_subject, alpha[:, :, None] + draws["delta"].values
+        draws["reliability"].values * norm[:, :, None] * per_subject * left[0],
+        alpha[:, :, None] + draws["delta"].values,
     )
-    return subject, shares(draws["w"].values * norm * overall, alpha)
+    return subject, shares(draws["w"].values * norm * overall * left[1], alpha)

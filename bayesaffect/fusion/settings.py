@@ -55,7 +55,8 @@ class Priors:
 
     Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, and a
     prior that keeps away from zero keeps the posterior away from the funnel that a weakly informed scale opens (Chung
-    et al. 2013).
+    et al. 2013). ``quality``: the discount of an opinion whose signal was poor is Beta(1, quality), so that without
+    evidence an opinion of quality 0 keeps quality / (1 + quality) of its strength (`discount`).
     """
 
     level: tuple[float, float] = (0.0, 0.5)
@@ -67,6 +68,7 @@ class Priors:
     log_kappa: tuple[float, float] = (0.0, 1.0)
     log_error: tuple[float, float] = (-1.0, 1.0)
     sd_rho: tuple[float, float] = (0.3, 0.6)
+    quality: float = 3.0
     eta: float = 1.5
     intercept: float = 1.0
     weight: float = 1.5

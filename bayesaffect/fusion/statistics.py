@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import helmert
 
 from bayesaffect.errors import InputError
+from bayesaffect.fusion.discount import gauss
 from bayesaffect.types import Opinions
 
 
@@ -53,7 +54,7 @@ def masked(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     return np.where(present.reshape(present.shape + (1,) * (values.ndim - 2)), values, 0.0)
 
 
-def continuous(opinions: Opinions, target: str, where: Index) -> dict[str, np.ndarray]:
+def continuous(opinions: Opinions, target: str, where: Index, poor: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Sufficient statistics of the measurement model per subject and missingness pattern.
 
     With d_im = v_im^-1/2 (0 where missing), shifted opinions x and truth y, and the sums over the used trials of a
@@ -62,6 +63,10 @@ def continuous(opinions: Opinions, target: str, where: Index) -> dict[str, np.nd
     ``mean_truth`` and ``square_truth`` (S,) count, mean and sum of squared deviations of the truth; ``log_variance``
     (1,)
     the sum of log v; ``shift_x`` (M,) and ``shift_y`` (1,) what was subtracted before summing.
+
+    With ``poor`` (N, M), h of `discount`, the pattern axis of ``sums`` is four times as long: the sums above, and those
+    times -h_m, times -h_n and times h_m h_n, so that (1, lambda_m, lambda_n, lambda_m lambda_n) combine them into the
+    sums of r_m d_m r_n d_n. ``poor_nodes`` and ``poor_weights`` (M, 32) are the rules for sums of log r.
     """
     present = opinions.present.values
     x = masked(opinions.mean[target].values, present)
@@ -79,16 +84,26 @@ def continuous(opinions: Opinions, target: str, where: Index) -> dict[str, np.nd
     dy = d * yu[:, None]
     cell = where.subject[u] * len(patterns) + pattern[u]
     pairs = ((d, d), (d, dx), (d, dy), (dx, dx), (dy, dx), (dy, dy))
-    sums = np.zeros((6, s * len(patterns), m, m))
+    h = None if poor is None else -np.where(present, poor, 0.0)[u]
+    factors = [(1.0, 1.0)] if h is None else [(1.0, 1.0), (h, 1.0), (1.0, h), (h, h)]
+    sums = np.zeros((6, s, len(factors), len(patterns), m, m))
     for k, (left, right) in enumerate(pairs):
-        np.add.at(sums[k], cell, left[:, :, None] * right[:, None, :])
+        for f, (by_left, by_right) in enumerate(factors):
+            block = np.zeros((s * len(patterns), m, m))
+            np.add.at(block, cell, (by_left * left)[:, :, None] * (by_right * right)[:, None, :])
+            sums[k, :, f] = block.reshape(s, len(patterns), m, m)
     counts = where.counts
     mean = np.bincount(where.subject[u], yu, minlength=s) / np.maximum(counts, 1)
     square = np.bincount(where.subject[u], (yu - mean[where.subject[u]]) ** 2, minlength=s)
     opinions_per = np.zeros((s, m))
     np.add.at(opinions_per, where.subject[u], present[u].astype(float))
+    rules = {}
+    if h is not None:
+        nodes, weights = zip(*(gauss(-h[present[u, k], k]) for k in range(m)), strict=True)
+        rules = {"poor_nodes": np.stack(nodes), "poor_weights": np.stack(weights)}
     return {
-        "sums": sums.reshape(6, s, len(patterns), m, m),
+        **rules,
+        "sums": sums.reshape(6, s, len(factors) * len(patterns), m, m),
         "observed": patterns.astype(float),
         "n_pattern": np.bincount(pattern[u], minlength=len(patterns)).astype(float),
         "n_opinion": opinions_per,
@@ -106,15 +121,21 @@ def contrasts(k: int) -> np.ndarray:
     return helmert(k).T.copy()
 
 
-def design(log_prob: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Design rows (N, 1 + M (K - 1) + M) of the pool: 1, V' log p_m per modality (0 where missing), missing flags."""
+def design(log_prob: np.ndarray, present: np.ndarray, poor: np.ndarray | None = None) -> np.ndarray:
+    """Design rows (N, 1 + M (K - 1) + M) of the pool: 1, V' log p_m per modality (0 where missing), missing flags.
+
+    With ``poor`` (N, M), h of `discount`, another M (K - 1) columns -h_m V' log p_m follow.
+    """
     n, m, k = log_prob.shape
     features = masked(log_prob, present).clip(np.log(1e-6)) @ contrasts(k)
     features = np.where(present[:, :, None], features, 0.0)
-    return np.concatenate([np.ones((n, 1)), features.reshape(n, m * (k - 1)), (~present).astype(float)], axis=1)
+    parts = [np.ones((n, 1)), features.reshape(n, m * (k - 1)), (~present).astype(float)]
+    if poor is not None:
+        parts.append((-poor[:, :, None] * features).reshape(n, m * (k - 1)))
+    return np.concatenate(parts, axis=1)
 
 
-def categorical(opinions: Opinions, target: str, where: Index) -> dict[str, np.ndarray]:
+def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Trials padded into their subjects, and the statistic that is linear in the pool's coefficients.
 
     ``design`` (S, P, T) are the rows of `design`, trials innermost, ``used`` (S, T) 1 for a trial that enters the
@@ -123,7 +144,7 @@ def categorical(opinions: Opinions, target: str, where: Index) -> dict[str, np.n
     linear in it, so that only the normalisation needs the trials.
     """
     levels = opinions.target(target).levels
-    rows = design(opinions.log_prob[target].values, opinions.present.values)
+    rows = design(opinions.log_prob[target].values, opinions.present.values, poor)
     s = len(where.subjects)
     slot = np.zeros(rows.shape[0], dtype=int)
     order = np.argsort(where.subject, kind="stable")

@@ -7,81 +7,61 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.patches import Rectangle
 from scipy import stats
 
+from bayesaffect.report import figures_quality
 from bayesaffect.report.diagnostics import elements
 from bayesaffect.report.findings import Findings, natural
 from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, panels, paper, slug
 
 _BLUES = LinearSegmentedColormap.from_list("present", ["#EAF3FA", "#7DB7DC", "#0072B2"])
-_GREENS = LinearSegmentedColormap.from_list("quality", ["#F6E7DC", "#F1F1E6", "#7CC8AE", "#007A59"])
 
 
 @paper
 def data(findings: Findings) -> Picture | None:
-    """Subjects by modality: trials present (number and shade) and mean quality; hatched where there is nothing."""
+    """Quality of every trial and modality where it is known, else the trials present per subject and modality."""
+    if not findings.modalities:
+        return None
+    return figures_quality.trial_by_trial(findings) or _counted(findings)
+
+
+def _counted(findings: Findings) -> Picture:
+    """Subjects by modality: trials present (number and shade); hatched where there is nothing."""
     table = findings.data.loc[sorted(findings.data.index, key=natural)]
     names, people = list(findings.modalities), [str(s) for s in table.index]
-    if not names:
-        return None
     trials = table["trials"].to_numpy(dtype=float)
     count = table[names].to_numpy(dtype=float).T
-    quality = _quality(findings, names, people)
-    blocks = [("trials present", count, count / np.maximum(trials, 1), _BLUES, "{:.0f}")]
-    if quality is not None:
-        blocks.append(("mean quality (0 useless, 1 clean)", quality, quality, _GREENS, "{:.2f}"))
-    figure, grid = panels(len(blocks), 1, height=len(blocks) * (0.62 + 0.24 * len(names)) + 0.35, sharex=True)
-    for axes, (title, value, shade, tint, form) in zip(grid[:, 0], blocks, strict=True):
-        empty = ~np.isfinite(value) | (count == 0)
-        axes.pcolormesh(np.ma.masked_array(shade, empty), cmap=tint, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
-        for row, column in np.argwhere(empty):
-            axes.add_patch(Rectangle((column, row), 1, 1, fc="#F4F4F4", ec="#A8A8A8", hatch="/////", lw=0))
-        small = 6.5 if len(people) <= 16 else 5.5 if len(people) <= 26 else 4.6
-        if "2" not in form or len(people) <= 26:
-            for row, column in np.argwhere(~empty):
-                ink = "white" if shade[row, column] > 0.72 else INK
-                text = (
-                    form.format(value[row, column]).replace("0.", ".")
-                    if "2" in form
-                    else form.format(value[row, column])
-                )
-                axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=small, color=ink)
-        axes.set_yticks(np.arange(len(names)) + 0.5, [label(m) for m in names])
-        axes.set_ylim(len(names), 0)
-        axes.set_title(title)
-        axes.tick_params(length=0)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+    share, empty = count / np.maximum(trials, 1), count == 0
+    figure, grid = panels(1, 1, height=0.97 + 0.24 * len(names))
+    axes = grid[0, 0]
+    axes.pcolormesh(np.ma.masked_array(share, empty), cmap=_BLUES, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
+    figures_quality.hatch(axes, empty)
+    small = 6.5 if len(people) <= 16 else 5.5 if len(people) <= 26 else 4.6
+    for row, column in np.argwhere(~empty):
+        ink = "white" if share[row, column] > 0.72 else INK
+        text = f"{count[row, column]:.0f}"
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=small, color=ink)
+    axes.set_yticks(np.arange(len(names)) + 0.5, [label(m) for m in names])
+    axes.set_ylim(len(names), 0)
+    axes.set_title("trials present")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
     turned = len(people) > 14 or max(map(len, people)) > 4
-    grid[-1, 0].set_xticks(
+    axes.set_xticks(
         np.arange(len(people)) + 0.5, people, rotation=90 if turned else 0, fontsize=7 if len(people) <= 30 else 6
     )
-    gone = [f"{label(m)} for {int((count[k] == 0).sum())}" for k, m in enumerate(names) if (count[k] == 0).any()]
-    share = 100 * count.sum() / max(trials.sum() * len(names), 1)
+    gone = [
+        f"{label(m)} for {int((count[k] == 0).sum())} of {len(people)} subjects"
+        for k, m in enumerate(names)
+        if (count[k] == 0).any()
+    ]
+    total = 100 * count.sum() / max(trials.sum() * len(names), 1)
+    missing = f"wholly missing (hatched): {', '.join(gone)}." if gone else "no modality is wholly missing for anyone."
     caption = (
-        f"{len(people)} subjects, {trials.sum():.0f} trials; {share:.1f} % of all modality-by-trial cells are present"
-        + (
-            (
-                f"; wholly missing (hatched): {', '.join(gone)} "
-                f"subject{'s' if any((c == 0).sum() > 1 for c in count) or len(gone) > 1 else ''}."
-            )
-            if gone
-            else "; no modality is wholly missing for anyone."
-        )
+        f"{len(people)} subjects, {trials.sum():.0f} trials; {total:.1f} % of all modality-by-trial cells are present"
     )
-    return Picture("data", "What was recorded, and how clean it is", caption, figure)
-
-
-def _quality(findings, names, people):
-    quality = findings.quality
-    if quality is None or "subject" not in quality.coords or quality.sizes.get("trial", 0) == 0:
-        return None
-    frame = quality.transpose("trial", "modality").to_pandas()
-    frame.columns = frame.columns.astype(str)
-    mean = frame.groupby(quality["subject"].values.astype(str)).mean()
-    values = mean.reindex(index=people, columns=names).to_numpy().T
-    return values if np.isfinite(values).any() else None
+    return Picture("data", "What was recorded", f"{caption}; {missing}", figure)
 
 
 @paper

@@ -33,6 +33,7 @@ class Findings:
     data : index subject; one column per modality = trials present; column ``trials`` = all trials of the subject.
     omissions : what was left out and why.
     quality : (trial, modality) in [0, 1] with coordinate ``subject``, or ``None``.
+    present : bool (trial, modality), which of them fusion could use; ``None``: those whose quality is above 0.
     scores : columns model, target, score, value, low, high, then anything (trials, subjects).
     differences : paired differences a - b: columns a, b, target, score, value, low, high; or ``None``.
     predictives : model -> predictions on trials the model's maker has not seen.
@@ -62,6 +63,7 @@ class Findings:
     posteriors: Mapping[str, arviz.InferenceData] = field(default_factory=dict)
     learning_curves: pd.DataFrame | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    present: xr.DataArray | None = None
 
     def __post_init__(self):
         if missing := [c for c in SCORE_COLUMNS if c not in self.scores.columns]:
@@ -100,6 +102,16 @@ class Findings:
     @property
     def categorical(self) -> tuple[Target, ...]:
         return tuple(t for t in self.targets if t.kind == "categorical")
+
+    @property
+    def discounts(self) -> dict[str, xr.DataArray]:
+        """Fit -> (sample, modality): the strength that an opinion loses as its signal's quality falls from 1 to 0."""
+        found = {name: fit.posterior for name, fit in self.posteriors.items()}
+        return {
+            name: draws["quality_discount"].stack(sample=("chain", "draw"), create_index=False)
+            for name, draws in found.items()
+            if "quality_discount" in draws
+        }
 
     def target(self, name: str) -> Target:
         """The target called ``name``."""

@@ -77,7 +77,7 @@ def _write_page(findings: Findings, drawn: dict, sheets: dict[str, pd.DataFrame]
         ("Scores", _scores(findings) + figures("scores")),
         ("Calibration", figures("calibration")),
         ("Predictions", figures("predictions")),
-        ("Weights", _weights(sheets["weights"]) + figures("weights")),
+        ("Weights", _weights(sheets["weights"]) + figures("weights") + _discounts(findings)),
         ("Subject by subject", _subjects(sheets["subjects"]) + figures("subjects")),
         ("Diagnostics", _diagnostics(sheets["diagnostics"]) + figures("diagnostics")),
         ("How to reproduce", _reproduce(findings)),
@@ -235,6 +235,27 @@ def _weights(table: pd.DataFrame) -> str:
     return (
         "<p>A modality's weight is its share of the fused posterior. Mean over subjects, median and 90 % interval:</p>"
         + _table(wide, strong=none)
+    )
+
+
+def _discounts(findings: Findings) -> str:
+    """Posterior of what poor signals cost, for the fits that learned it."""
+    found = findings.discounts
+    if not found:
+        return ""
+    rows = {}
+    for fit, share in found.items():
+        low, half, high = np.quantile(share.transpose("sample", "modality").values, (0.05, 0.5, 0.95), axis=0)
+        names = [label(str(m)) for m in share["modality"].values]
+        text = [f"{b:.2f} [{a:.2f}, {c:.2f}]" for a, b, c in zip(low, half, high, strict=True)]
+        rows[fit] = dict(zip(names, text, strict=True))
+    wide = pd.DataFrame.from_dict(rows, orient="index").fillna("–")
+    none = pd.DataFrame(False, index=wide.index, columns=wide.columns)
+    return (
+        "<h3>What a poor signal costs</h3><p>Share of its strength that an opinion loses when the quality of its "
+        "signal falls from 1 to 0: 0 means that quality is no guide to errors, 1 that an opinion on a useless signal "
+        "is ignored. What is left divides the error's standard deviation of a rating, and multiplies the weight of "
+        "class probabilities. Median and 90 % interval:</p>" + _table(wide, strong=none)
     )
 
 

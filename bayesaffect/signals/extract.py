@@ -129,7 +129,11 @@ def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extr
 
         family = "eeg"
         block = eeg.extract_block(
-            recording.signals["eeg"], windows, frame_s=settings.eeg_frame_s, line_frequency=settings.line_frequency
+            recording.signals["eeg"],
+            windows,
+            frame_s=settings.eeg_frame_s,
+            line_frequency=settings.line_frequency,
+            connectivity=settings.connectivity,
         )
     elif signals:
         from bayesaffect.signals import physio

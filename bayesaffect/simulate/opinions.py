@@ -30,6 +30,8 @@ class OpinionModel:
     correlation : correlation of the modalities' errors, the same for each pair (continuous targets).
     sharpness : centre of d, the distance in sd between the right class and the others; log sd 0.25 between modalities.
     missing : probability that a modality lacks a trial (each trial keeps at least one).
+    discount : lambda, what an opinion loses on a useless signal, in [0, 1), one for all or one per modality; above 0
+        for any of them, opinions carry a quality drawn from Beta(``quality``) for every trial and modality.
     """
 
     level_sd: float = 0.05
@@ -43,6 +45,8 @@ class OpinionModel:
     correlation: float = 0.0
     sharpness: float = 1.3
     missing: float = 0.0
+    discount: float | tuple[float, ...] = 0.0
+    quality: tuple[float, float] = (1.5, 1.0)
 
 
 def simulate_opinions(
@@ -59,27 +63,28 @@ def simulate_opinions(
     Continuous target t, trial i of subject s, modality m (design, section 5)::
 
         y_it ~ Normal(mu_t + delta_st, tau^2)
-        x_im = a_m + b_m y_i + u_sm + e_im,   e_i ~ Normal(0, D_i R D_i),   D_i = diag(kappa_m exp(rho_sm) sqrt(v_im))
+        x_im = a_m + b_m y_i + u_sm + e_im,   e_i ~ Normal(0, D_i R D_i),
+        D_i = diag(kappa_m exp(rho_sm) sqrt(v_im) / r_im),   r_im = 1 - lambda_m (1 - quality_im)
 
     Truths are drawn anew until they lie within [-1, 1]. Categorical target with K levels::
 
         y_i ~ Categorical(softmax(alpha + delta_s))
-        z_imk ~ Normal(d_m exp(rho_sm) [k = y_i], 1);   log p_im = log_softmax(c_m d_m z_im)
+        z_imk ~ Normal(d_m exp(rho_sm) r_im [k = y_i], 1);   log p_im = log_softmax(c_m d_m z_im)
 
-    so that the log-likelihood ratios are w_m exp(rho_sm) log p_imk with w_m = 1 / c_m: the log-linear pool with
-    A_m = I is exact.
+    so that the log-likelihood ratios are w_m exp(rho_sm) r_im log p_imk with w_m = 1 / c_m: the log-linear pool with
+    A_m = I is exact. Quality is drawn from a stream of its own: with lambda = 0 everything else is the same.
 
     Returns
     -------
     Opinions, and a Dataset with dims (target, subject, modality, modality_other), NaN where a variable does not
     belong to a target's kind. Continuous: mu, tau, delta_sd (target); delta (target, subject); intercept, gain,
-    offset_sd, kappa, rho_sd (target, modality); offset, rho (target, subject, modality); correlation (target,
-    modality, modality_other). Categorical: weight = w, sharpness = d, rho_sd (target, modality); rho; and
+    offset_sd, kappa, rho_sd, discount (target, modality); offset, rho (target, subject, modality); correlation (target,
+    modality, modality_other). Categorical: weight = w, sharpness = d, rho_sd, discount (target, modality); rho; and
     ``alpha_<target>`` (level_<target>), ``delta_<target>`` (subject, level_<target>).
 
     Raises
     ------
-    InputError : no subject, trial, modality or target, or a correlation that makes R indefinite.
+    InputError : no subject, trial, modality or target, a correlation that makes R indefinite, a discount of 1.
     """
     model, modalities, targets = model or OpinionModel(), list(modalities), tuple(targets)
     if subjects < 1 or trials < 1 or not modalities or not targets:
@@ -106,18 +111,20 @@ def simulate_opinions(
     }
     here = rng.random((who.size, count)) >= model.missing
     here[np.arange(who.size), rng.integers(count, size=who.size)] |= ~here.any(1)
+    left, quality = _quality(model, here, seed)
     mean, variance, log_prob, truth, known = {}, {}, {}, {}, []
     for target in targets:
         if target.kind == "continuous":
-            y, x, v, parameters = _draw_continuous(who, subjects, count, model, rng)
+            y, x, v, parameters = _draw_continuous(who, subjects, left, model, rng)
             mean[target.name] = _table(x, here, index)
             variance[target.name] = _table(v, here, index)
             truth[target.name] = ("trial", y)
         else:
-            y, p, parameters = _draw_categorical(target, who, subjects, count, model, rng)
+            y, p, parameters = _draw_categorical(target, who, subjects, left, model, rng)
             log_prob[target.name] = _table(p, here, index, level=list(target.levels))
             truth[target.name] = ("trial", y)
-        known.append(_label(parameters, target, names, modalities))
+        lost = {"discount": (("modality",), np.broadcast_to(model.discount, count))}
+        known.append(_label(parameters | lost, target, names, modalities))
     opinions = Opinions(
         targets,
         xr.DataArray(here, dims=("trial", "modality"), coords=index),
@@ -125,12 +132,28 @@ def simulate_opinions(
         mean,
         variance,
         log_prob,
+        quality=None if quality is None else _table(quality, here, index),
     )
     merged = xr.merge(known, join="outer", compat="no_conflicts")
     return opinions, merged.sel(target=[t.name for t in targets])
 
 
-def _draw_continuous(who, subjects, count, model, rng):
+def _quality(model: OpinionModel, here: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """r (trial, modality), what is left of each opinion, and the quality it follows from, if any."""
+    discount = np.atleast_1d(np.asarray(model.discount, float))
+    if discount.size not in (1, here.shape[1]) or not ((discount >= 0) & (discount < 1)).all():
+        raise InputError(
+            f"discount is {model.discount} for {here.shape[1]} modalities",
+            remedy="give one number from 0 to below 1, or one per modality",
+        )
+    if not discount.any():
+        return np.ones(here.shape), None
+    quality = np.random.default_rng([seed, 1]).beta(*model.quality, here.shape)
+    return 1 - discount * (1 - quality), quality
+
+
+def _draw_continuous(who, subjects, left, model, rng):
+    count = left.shape[1]
     mu, tau = rng.normal(0, model.level_sd), model.tau
     delta = rng.normal(0, model.subject_level_sd, subjects)
     y = rng.normal(mu + delta[who], tau)
@@ -143,7 +166,7 @@ def _draw_continuous(who, subjects, count, model, rng):
     v = model.variance * np.exp(rng.normal(0, model.variance_spread, (who.size, count)))
     r = np.full((count, count), model.correlation) + (1 - model.correlation) * np.eye(count)
     e = rng.normal(size=(who.size, count)) @ np.linalg.cholesky(r).T
-    x = a + b * y[:, None] + u[who] + kappa * np.exp(rho[who]) * np.sqrt(v) * e
+    x = a + b * y[:, None] + u[who] + kappa * np.exp(rho[who]) * np.sqrt(v) * e / left
     parameters = {
         "mu": ((), mu),
         "tau": ((), tau),
@@ -161,7 +184,8 @@ def _draw_continuous(who, subjects, count, model, rng):
     return y, x, v, parameters
 
 
-def _draw_categorical(target, who, subjects, count, model, rng):
+def _draw_categorical(target, who, subjects, left, model, rng):
+    count = left.shape[1]
     levels = len(target.levels)
     alpha = rng.normal(0, 4 * model.level_sd, levels)
     delta = rng.normal(0, 4 * model.subject_level_sd, (subjects, levels))
@@ -171,7 +195,7 @@ def _draw_categorical(target, who, subjects, count, model, rng):
     c = model.overconfidence * np.exp(rng.normal(0, 0.25, count))
     rho = rng.normal(0, model.reliability_sd, (subjects, count))
     z = rng.normal(size=(who.size, count, levels))
-    z[np.arange(who.size)[:, None], np.arange(count), y[:, None]] += d * np.exp(rho[who])
+    z[np.arange(who.size)[:, None], np.arange(count), y[:, None]] += d * np.exp(rho[who]) * left
     score = (c * d)[:, None] * z
     score -= score.max(-1, keepdims=True)
     log_p = score - np.log(np.exp(score).sum(-1, keepdims=True))

@@ -37,6 +37,28 @@ def test_label_changes_fall_on_the_button_presses(recording, real_data):
     assert abs(first.start - pressed[0]) < 30 + 2
 
 
+def test_good_wristband_data_is_not_masked(listing, recording):
+    windows = [(s.start, s.stop) for s in recording.segments]
+    quality = {
+        name: extract_block(recording.signals, windows, names=(name,), rate=4.0).quality
+        for name in ("eda", "temperature", "acceleration", "bvp")
+    }
+    assert all((quality[name] > 0.9).mean() > 0.95 for name in ("eda", "temperature", "acceleration"))
+    assert np.median(quality["bvp"]) > 0.4  # a wrist in motion: about half of the pulses can be trusted
+
+
+def test_measures_of_the_wristband_are_in_raw_units(listing, recording):
+    windows = [(s.start, s.stop) for s in recording.segments]
+    told = extract_block(recording.signals, windows, names=listing.modalities["cardiac"], rate=4.0).measures["features"]
+    usual = told.median("trial")
+    assert 50 < usual.sel(feature="bvp_heart_rate_per_min") < 110
+    assert usual.sel(feature="bvp_heart_rate_per_min") == pytest.approx(
+        float(usual.sel(feature="heart_rate_mean_per_min")), abs=8
+    )
+    assert 10 < usual.sel(feature="bvp_rmssd_ms") < 250 and usual.sel(feature="bvp_hf_power_ms2") > 10
+    assert np.isnan(told.sel(feature="bvp_lf_power_ms2")).all()  # windows of 60 s
+
+
 def test_an_hour_is_measured_in_seconds_and_heart_rates_agree(listing, recording):
     windows = [(s.start, s.stop) for s in recording.segments]
     began = time.perf_counter()

@@ -1,9 +1,13 @@
+import warnings
+
 import mne
 import numpy as np
 import pytest
 import xarray as xr
 
 from bayesaffect.signals import eeg
+from bayesaffect.signals.eeg import connectivity
+from bayesaffect.signals.eeg.spectral import FLOOR
 
 pytestmark = pytest.mark.real
 
@@ -45,7 +49,7 @@ def test_band_power_equals_mne(real_eeg):
     psd, freqs = spectrum.get_data(), spectrum.freqs
     for name, (low, high) in eeg.BANDS.items():
         expected = psd[..., (freqs >= low) & (freqs < high)].sum(-1).T
-        np.testing.assert_allclose(10 ** power.sel(band=name), expected + eeg.FLOOR, rtol=1e-6)
+        np.testing.assert_allclose(10 ** power.sel(band=name), expected + FLOOR, rtol=1e-6)
 
 
 def test_real_recording_has_alpha_and_good_quality(real_eeg):
@@ -53,3 +57,59 @@ def test_real_recording_has_alpha_and_good_quality(real_eeg):
     block = eeg.extract_block(array, [(5.0, 35.0), (25.0, 55.0)])
     assert block.present.all() and block.quality.min() > 0.9
     assert np.isfinite(block.data["maps"]).all()
+    features = block.measures["features"]
+    slopes = features.sel(feature=[name for name in features["feature"].values if name.startswith("slope_")])
+    assert 0.3 < float(slopes.median()) < 2.5
+    assert (features.sel(feature="frames_used") >= 25).all()
+
+
+def test_welch_equals_mne(real_eeg):
+    array, raw = real_eeg
+    clean = eeg.preprocess_eeg(array)
+    options = {"fmin": 1, "fmax": 45, "window": "hann", "verbose": "ERROR"}
+    size = round(2 * raw.info["sfreq"])
+    psd, _ = mne.time_frequency.psd_array_welch(
+        clean.values, raw.info["sfreq"], n_fft=size, n_overlap=size // 2, **options
+    )
+    np.testing.assert_allclose(eeg.welch_density(clean), psd, rtol=1e-6)
+
+
+def test_connectivity_equals_mne_connectivity(real_eeg):
+    peer = pytest.importorskip("mne_connectivity")
+    array, raw = real_eeg
+    clean, rate = eeg.preprocess_eeg(array), int(raw.info["sfreq"])
+    clean = clean.isel(time=slice(60 * rate))
+    ours = eeg.extract_connectivity_features(clean)
+    frames = clean.values.reshape(len(clean), 60, rate).swapaxes(0, 1)
+    low, high = zip(*eeg.BANDS.values(), strict=True)
+    edges = {"fmin": low, "fmax": tuple(edge - 0.5 for edge in high), "faverage": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # delta has fewer than five cycles in a frame
+        theirs = peer.spectral_connectivity_epochs(
+            frames,
+            method=["coh", "imcoh", "plv", "wpli"],
+            sfreq=rate,
+            mode="multitaper",
+            mt_bandwidth=4,
+            verbose="ERROR",
+            **edges,
+        )
+    lower = np.tril_indices(len(clean), -1)
+    told = ~np.isnan(ours.values[0, 0])[lower]
+    assert told.mean() > 0.8  # a channel replaced by the mean of the others is zero and cannot be told
+    for name, other in zip(connectivity.MEASURES, theirs, strict=True):
+        mine = ours.sel(measure=name).values[:, *lower][:, told]
+        # imaginary coherence crosses zero, where only its absolute error (rounding of terms near 1) means anything
+        np.testing.assert_allclose(mine, other.get_data("dense")[lower][told].T, rtol=1e-6, atol=1e-12)
+
+
+def test_clinical_names_are_understood(real_data):
+    raw = mne.io.read_raw_edf(real_data("eeg") / "test.edf", preload=True, verbose="ERROR")
+    coords, attrs = {"channel": raw.ch_names, "time": raw.times}, {"units": "V", "sampling_rate": raw.info["sfreq"]}
+    whole = xr.DataArray(raw.get_data(), dims=("channel", "time"), coords=coords, attrs=attrs)
+    dead = whole.where(whole["channel"] != "EEG T4", 0.0)
+    truth, clean = (eeg.preprocess_eeg(array) for array in (whole, dead))
+    assert truth.attrs["bad_channels"] == () and "EEG T4" in clean.attrs["bad_channels"]
+    repaired, truth = clean.sel(channel="EEG T4"), truth.sel(channel="EEG T4")
+    assert np.corrcoef(repaired, truth)[0, 1] > 0.4 and 0.5 < float(repaired.std() / truth.std()) < 2
+    assert "EEG F4_EEG F3" in eeg.frontal_asymmetry(eeg.extract_spectral_features(clean))["pair"].values

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.report import figures, figures_scores, figures_weights, measure, tables
+from bayesaffect.report import figures, figures_quality, figures_scores, figures_study, figures_weights, measure, tables
 from bayesaffect.report.findings import natural
 from bayesaffect.report.style import colours, slug
 from bayesaffect.types import Omission
@@ -58,6 +61,73 @@ def test_colours_do_not_depend_on_which_models_are_shown():
     more = colours(["eeg", "face"], ["face", "eeg", "stacking", "equal", "early", "late"])
     assert all(more[m] == c for m, c in some.items())
     assert len({more[m] for m in ("eeg", "face", "stacking", "equal", "early", "late", "prior")}) == 7
+
+
+def meshes(picture):
+    """Coloured cells (subject, trial) of each modality, and how many cells are hatched."""
+    shown = {a.get_title(loc="left"): a for a in picture.figure.axes if a.get_title(loc="left")}
+    cells = {m: a.collections[0].get_array() for m, a in shown.items()}
+    hatched = {m: sum(len(c.get_paths()) for c in a.collections if c.get_hatch()) for m, a in shown.items()}
+    return cells, hatched
+
+
+def test_quality_is_drawn_trial_by_trial_and_missing_is_not_poor(affect):
+    picture = figures_study.data(affect)
+    cells, hatched = meshes(picture)
+    quality = affect.quality.transpose("modality", "trial").values.reshape(3, 8, 10)
+    assert list(cells) == ["eeg", "face", "physio"]
+    for (name, shade), expected in zip(cells.items(), quality, strict=True):
+        np.testing.assert_allclose(np.ma.filled(shade, np.nan), expected)
+        assert hatched[name] == np.isnan(expected).sum() > 0
+    gone = 100 * np.isnan(quality).mean()
+    assert f"{gone:.1f} %" in picture.caption and f"face {np.nanmean(quality[1]):.2f}" in picture.caption
+
+
+def test_masked_trials_are_hatched_whatever_their_quality(affect):
+    present = affect.quality.notnull()
+    present.loc[{"modality": "physio"}] = False
+    _, hatched = meshes(figures_study.data(replace(affect, present=present)))
+    assert hatched["physio"] == 80
+    zero = affect.quality.fillna(0.0)  # how a masked trial looks where nothing says what is present
+    assert meshes(figures_study.data(replace(affect, quality=zero)))[1]["eeg"] == np.isnan(affect.quality[:, 0]).sum()
+
+
+def test_signals_without_a_rating_are_not_called_missing(affect):
+    quality = affect.quality.where(affect.quality["modality"] != "physio")
+    quality[:5, 1] = np.nan
+    present = affect.quality.notnull()
+    present[:5, 1] = True
+    changed = replace(affect, quality=quality, present=present)
+    blocks = figures_quality.blocks_of(changed)
+    assert blocks.names == ["eeg", "face"] and blocks.unknown.sum() == blocks.unknown[1, 0, :5].sum() == 5
+    _, hatched = meshes(figures_study.data(changed))
+    assert hatched["face"] == (~present[:, 1]).sum()
+
+
+def test_a_subject_with_fewer_trials_has_no_cell_for_the_others(affect):
+    keep = np.ones(80, bool)
+    keep[3:10] = False
+    blocks = figures_quality.blocks_of(replace(affect, quality=affect.quality[keep]))
+    assert blocks.exists.sum(1).tolist() == [3] + [10] * 7 and np.isnan(blocks.quality[:, 0, 3:]).all()
+
+
+@pytest.mark.parametrize("people, trials", [(10, 12), (27, 20)])
+def test_quality_fits_a_page_at_the_size_of_real_studies(people, trials):
+    rng = np.random.default_rng(0)
+    who = np.repeat([f"S{k:02d}" for k in range(people)], trials)
+    quality = xr.DataArray(
+        rng.beta(8, 2, (who.size, 3)),
+        dims=("trial", "modality"),
+        coords={"subject": ("trial", who), "modality": ["eeg", "face", "physio"]},
+    )
+    data = pd.DataFrame({"eeg": trials, "face": trials, "physio": trials, "trials": trials}, index=np.unique(who))
+    picture = figures_quality.trial_by_trial(
+        SimpleNamespace(modalities=("eeg", "face", "physio"), quality=quality, present=None, data=data)
+    )
+    width, height = picture.figure.get_size_inches()
+    assert width <= 7.21 and height <= 4.5
+    lightness = figures_quality._SIGNAL(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(lightness) > 0).all()  # poorer is darker, in grey print too
 
 
 def test_caption_of_scores_tells_the_numbers_of_the_table(affect):

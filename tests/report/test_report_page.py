@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -85,3 +86,15 @@ def test_banner_passes_only_when_the_chains_agree(affect, tmp_path, monkeypatch)
     bad = write_report(replace(affect, posteriors={"late": posterior}), tmp_path / "bad").read_text()
     assert "All diagnostics passed" in good
     assert "All diagnostics passed" not in bad and "not beyond doubt" in bad
+
+
+def test_the_page_tells_what_a_poor_signal_costs(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    share = np.random.default_rng(0).beta(30, 10, (4, 250, 3))
+    learnt = affect.posteriors["late"].copy()
+    learnt.posterior["quality_discount"] = (("chain", "draw", "modality"), share)
+    text = write_report(replace(affect, posteriors={"valence": learnt}), tmp_path / "with").read_text()
+    low, half, high = np.quantile(share[..., 1], (0.05, 0.5, 0.95))
+    assert "What a poor signal costs" in text
+    assert f'{half:.2f} <span class="interval">[{low:.2f}, {high:.2f}]' in text
+    assert "What a poor signal costs" not in write_report(affect, tmp_path / "without").read_text()

@@ -4,35 +4,14 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.signals.cardiac import beats, compute_hrv, ecg_beats, measure_intervals, measure_pulse, variability
-from bayesaffect.signals.clock import as_regular
+from bayesaffect.signals.physio.cardiac import compute_hrv, compute_prv, measure_intervals, measure_pulse
+from bayesaffect.signals.physio.clock import as_regular
+from bayesaffect.signals.physio.heartbeats import corrected, ecg_beats, vote
 
 
 @pytest.fixture(scope="module")
 def ecg():
     return nk.ecg_simulate(duration=40, sampling_rate=250, heart_rate=70, random_state=1)
-
-
-def test_variability_follows_its_formulas():
-    interval = np.array([0.8, 0.9, 0.82, 0.85])
-    hrv = variability(beats(np.cumsum(interval), interval))
-    assert hrv["heart_rate"] == pytest.approx(60 / 0.8425)
-    assert hrv["sdnn_ms"] == pytest.approx(1000 * interval.std(ddof=1))
-    assert hrv["rmssd_ms"] == pytest.approx(np.sqrt((100**2 + 80**2 + 30**2) / 3))
-    assert hrv["pnn50"] == pytest.approx(200 / 3)
-
-
-def test_a_missed_beat_enters_neither_rate_nor_differences():
-    interval = np.array([0.8, 0.82, 0.8, 1.62, 0.8, 0.82, 0.8, 0.82])
-    found = beats(np.cumsum(interval), interval)
-    assert not found.fine[3] and found.fine.sum() == 7
-    assert variability(found)["rmssd_ms"] == pytest.approx(20)
-
-
-def test_differences_do_not_bridge_a_gap_in_time():
-    interval = np.array([0.8, 0.8, 0.8, 0.8, 0.9, 0.9, 0.9])
-    time = np.cumsum(interval) + np.array([0, 0, 0, 0, 30, 30, 30])
-    assert variability(beats(time, interval))["rmssd_ms"] == pytest.approx(0)
 
 
 def test_compute_hrv_finds_the_simulated_rate(ecg):
@@ -57,6 +36,47 @@ def test_noise_has_no_beats_worth_the_name():
 def test_compute_hrv_refuses_short_windows_and_impossible_rates(seconds, rate):
     with pytest.raises(InputError, match=r"lasts|sampling rate"):
         compute_hrv(np.sin(np.arange(seconds * 250)), sampling_rate=rate)
+
+
+def test_the_mapping_says_what_a_short_window_cannot_tell(ecg):
+    hrv = compute_hrv(ecg, sampling_rate=250)
+    assert np.isnan(hrv["hf_power_ms2"]) and hrv.reasons["hf_power_ms2"] == "the window lasts 40 s, it takes 60 s"
+    assert np.isfinite(hrv["sd1_ms"]) and "sd1_ms" not in hrv.reasons
+
+
+@pytest.mark.parametrize("rate", [256, 1000])
+def test_peaks_are_those_of_ecg_process(rate):
+    ecg = nk.ecg_simulate(duration=20, sampling_rate=rate, heart_rate=80, random_state=4)
+    signal = as_regular(ecg, rate)
+    theirs = nk.ecg_process(ecg, sampling_rate=rate)[1]["ECG_R_Peaks"]
+    assert np.array_equal(corrected(vote(signal).peaks, rate), theirs)
+
+
+def test_a_slow_signal_is_no_ecg():
+    with pytest.raises(InputError, match="10 Hz"):
+        compute_hrv(np.sin(np.arange(1000)), sampling_rate=10)
+
+
+def test_pulse_rate_and_height():
+    wave = nk.ppg_simulate(70, 64, heart_rate=80, random_state=0)
+    prv = compute_prv(3 * wave, sampling_rate=64)
+    assert prv["heart_rate"] == pytest.approx(80, abs=1) and prv["quality"] == pytest.approx(1)
+    assert prv["amplitude_mean"] == pytest.approx(3 * compute_prv(wave, sampling_rate=64)["amplitude_mean"])
+    assert np.isfinite(prv["hf_power_ms2"]) and np.isnan(prv["lf_power_ms2"])
+
+
+@pytest.mark.parametrize(("function", "wave"), [(compute_hrv, "ecg"), (compute_prv, "ppg")])
+def test_a_clipped_window_is_worth_less(function, wave):
+    simulate = {"ecg": nk.ecg_simulate, "ppg": nk.ppg_simulate}[wave]
+    values = simulate(duration=30, sampling_rate=128, heart_rate=70, random_state=1)
+    low, high = np.quantile(values, (0.15, 0.85))
+    whole, cut = (function(v, sampling_rate=128)["quality"] for v in (values, np.clip(values, low, high)))
+    assert whole > 0.8 and cut < 0.1
+
+
+def test_noise_is_no_pulse():
+    noise = np.random.default_rng(3).normal(size=64 * 60)
+    assert compute_prv(noise, sampling_rate=64)["quality"] < 0.1
 
 
 def test_compute_hrv_refuses_a_flat_line():

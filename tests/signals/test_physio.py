@@ -3,11 +3,11 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.signals.clock import as_regular, grid, regular, slope_per_minute
-from bayesaffect.signals.motion import FEATURES, measure_acceleration
 from bayesaffect.signals.physio import extract_block
-from bayesaffect.signals.respiration import extract_respiration_features
-from bayesaffect.signals.skin import extract_temperature_features, measure_level
+from bayesaffect.signals.physio.clock import as_regular, grid, regular, slope_per_minute
+from bayesaffect.signals.physio.motion import FEATURES, measure_acceleration
+from bayesaffect.signals.physio.respiration import extract_respiration_features
+from bayesaffect.signals.physio.skin import extract_temperature_features, measure_level
 
 WINDOWS = [(0.0, 60.0), (60.0, 120.0), (120.0, 180.0)]
 
@@ -68,6 +68,47 @@ def test_a_trial_with_nothing_usable_is_not_present_and_says_why(signals):
     assert np.isnan(block.data["series"].values[2]).all() and block.quality[2] == 0
 
 
+def measure(block, feature):
+    return block.measures["features"].sel(feature=feature).values
+
+
+def test_measures_are_raw_and_named_with_units(signals):
+    names = ("eda", "temperature")
+    told = extract_block(signals, WINDOWS, names=names, rate=4.0)
+    assert measure(told, "temperature_mean_c") == pytest.approx([33.15, 33.45, 33.75], abs=0.01)
+    assert measure(told, "temperature_slope_c_per_min") == pytest.approx(0.3, abs=0.02)
+    assert measure(told, "eda_scl_mean_us") == pytest.approx(3, abs=0.05)
+    assert measure(told, "eda_quality") == pytest.approx(1)
+    assert told.measures["features"].dtype == np.float32
+    half = extract_block({"eda": signals["eda"]}, WINDOWS, names=names, rate=4.0)
+    assert half.measures["feature"].equals(told.measures["feature"])
+    assert np.isnan(measure(half, "temperature_mean_c")).all() and (measure(half, "temperature_quality") == 0).all()
+
+
+def test_measures_are_nan_and_not_filled_in_a_useless_window(signals):
+    eda = signals["eda"].copy(deep=True)
+    eda[:, 240:480] = np.nan
+    block = extract_block(signals | {"eda": eda}, WINDOWS, names=("eda", "temperature"), rate=4.0)
+    assert np.isnan(measure(block, "eda_scl_mean_us")).tolist() == [False, True, False]
+    assert np.isfinite(measure(block, "temperature_mean_c")).all()
+
+
+def test_sinus_arrhythmia_needs_a_heart_and_a_breath():
+    rate, time = 256.0, np.arange(0, 120, 1 / 256)
+    phase = 2 * np.pi * 0.25 * time
+    turns = np.cumsum(1.2 + 0.1 * np.sin(phase)) / rate  # faster while the belt rises
+    ecg = sum(np.exp(-(((turns % 1) - 0.5) ** 2) / (2 * w**2)) * h for w, h in ((0.01, 1.0), (0.06, 0.1)))
+    body = {"ecg": signal(ecg, rate, "uV"), "respiration": signal(-np.cos(phase), rate, "uV")}
+    windows = [(20.0, 60.0), (60.0, 100.0)]
+    both = extract_block(body, windows, names=("ecg", "respiration"), rate=4.0)
+    # the interval swings between 1 / 1.1 and 1 / 1.3 s, seen through intervals of about a fifth of the breath
+    assert measure(both, "ecg_rsa_ms") == pytest.approx(1000 * (1 / 1.1 - 1 / 1.3), rel=0.2)
+    assert measure(both, "respiration_rate_per_min") == pytest.approx(15, abs=0.1)
+    alone = extract_block({"ecg": body["ecg"]}, windows, names=("ecg", "respiration"), rate=4.0)
+    assert np.isnan(measure(alone, "ecg_rsa_ms")).all()
+    assert "ecg_rsa_ms" not in extract_block(body, windows, names=("ecg",), rate=4.0).measures["feature"]
+
+
 def test_windows_beyond_the_recording_are_not_present(signals):
     block = extract_block(signals, [(0, 60), (300, 360)], names=("temperature",), rate=1.0)
     assert block.present.tolist() == [True, False]
@@ -118,7 +159,9 @@ def test_respiration_finds_rate_and_depth():
     time = np.arange(0, 60, 1 / 50)
     found = extract_respiration_features(7 + 1.5 * np.sin(2 * np.pi * 0.25 * time), sampling_rate=50)
     assert found["respiratory_rate"] == pytest.approx(15, abs=0.2)
-    assert found["depth_mean"] == pytest.approx(3, rel=0.05)
+    assert found["depth_mean"] == pytest.approx(3, rel=0.05) and found["depth_variation"] < 0.05
+    assert found["inhale_share"] == pytest.approx(0.5, abs=0.03)
+    assert found["inspiration_mean_s"] == pytest.approx(2, abs=0.1)
     with pytest.raises(InputError, match="lasts"):
         extract_respiration_features(np.ones(100), sampling_rate=50)
     with pytest.raises(InputError, match="two breaths"):

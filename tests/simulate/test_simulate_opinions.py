@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.simulate import OpinionModel, simulate_opinions
@@ -20,16 +21,22 @@ def draw(targets=(VALENCE,), *, subjects=20, trials=200, seed=0, **changes):
     )
 
 
+def left(opinions, known):
+    """What quality leaves of each opinion."""
+    return 1.0 if opinions.quality is None else 1 - known["discount"] * (1 - opinions.quality)
+
+
 def standardised(opinions, known, target="valence"):
     k, s = known.sel(target=target), opinions.subject
     y = opinions.truth[target]
     centre = k["intercept"] + k["gain"] * y + k["offset"].sel(subject=s)
-    scale = k["kappa"] * np.exp(k["rho"].sel(subject=s)) * np.sqrt(opinions.variance[target])
+    scale = k["kappa"] * np.exp(k["rho"].sel(subject=s)) * np.sqrt(opinions.variance[target]) / left(opinions, k)
     return ((opinions.mean[target] - centre) / scale).transpose("trial", "modality").values
 
 
-def test_continuous_opinions_follow_the_measurement_model():
-    opinions, known = draw(correlation=0.5)
+@pytest.mark.parametrize("discount", [0.0, (0.2, 0.5, 0.9)])
+def test_continuous_opinions_follow_the_measurement_model(discount):
+    opinions, known = draw(correlation=0.5, discount=discount)
     z = standardised(opinions, known)
     assert np.abs(z.mean(0)).max() < 5 / np.sqrt(4000) and np.abs(z.std(0) - 1).max() < 5 / np.sqrt(8000)
     assert np.corrcoef(z.T)[np.triu_indices(3, 1)] == pytest.approx(0.5, abs=5 * 0.75 / np.sqrt(4000))
@@ -44,11 +51,12 @@ def test_truth_follows_its_prior_and_stays_legal():
     assert np.abs(opinions.truth["valence"]).max() <= 1
 
 
-def test_the_true_pool_of_categorical_opinions_is_calibrated():
-    opinions, known = draw((EMOTION,), subjects=40, trials=250)
+@pytest.mark.parametrize("discount", [0.0, 0.8])
+def test_the_true_pool_of_categorical_opinions_is_calibrated(discount):
+    opinions, known = draw((EMOTION,), subjects=40, trials=250, discount=discount)
     k, s = known.sel(target="emotion"), opinions.subject
     eta = known["alpha_emotion"] + known["delta_emotion"].sel(subject=s)
-    weight = k["weight"] * np.exp(k["rho"].sel(subject=s))
+    weight = k["weight"] * np.exp(k["rho"].sel(subject=s)) * left(opinions, k)
     evidence = opinions.log_prob["emotion"].rename(level="level_emotion")
     eta = (eta + (weight * evidence).sum("modality")).transpose("trial", "level_emotion").values
     p = np.exp(eta - eta.max(1, keepdims=True))
@@ -58,7 +66,7 @@ def test_the_true_pool_of_categorical_opinions_is_calibrated():
         here = (p >= low) & (p < low + 0.2)
         error = np.sqrt((p[here] * (1 - p[here])).sum()) / here.sum()
         assert abs(p[here].mean() - right[here].mean()) < 5 * error
-    assert (p.argmax(1) == right.argmax(1)).mean() > 0.6
+    assert (p.argmax(1) == right.argmax(1)).mean() > (0.6 if discount == 0 else 0.5)
 
 
 def test_single_opinions_are_over_confident():
@@ -98,3 +106,19 @@ def test_impossible_settings_are_refused(change):
 def test_nothing_to_draw_is_refused():
     with pytest.raises(InputError, match="leave nothing to draw"):
         draw(subjects=0)
+
+
+def test_quality_changes_the_errors_and_nothing_else():
+    plain, _ = draw(seed=4)
+    noisy, known = draw(seed=4, discount=0.6)
+    assert plain.quality is None and noisy.quality.notnull().all() and plain.truth.identical(noisy.truth)
+    k = known.sel(target="valence")
+    centre = k["intercept"] + k["gain"] * plain.truth["valence"] + k["offset"].sel(subject=plain.subject)
+    error = (noisy.mean["valence"] - centre) * left(noisy, k)
+    xr.testing.assert_allclose(error, plain.mean["valence"] - centre)
+
+
+@pytest.mark.parametrize("discount", [1.0, -0.1, (0.1, 0.2)])
+def test_impossible_discounts_are_refused(discount):
+    with pytest.raises(InputError, match="discount"):
+        draw(discount=discount)

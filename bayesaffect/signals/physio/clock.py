@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,7 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 from bayesaffect.errors import InputError
 
 Windows = Sequence[tuple[float, float]]
+LARGEST = 1e12  # of a sample, in any units: beyond it is a damaged number, not a measurement
 
 
 class Regular(NamedTuple):
@@ -37,11 +38,15 @@ class Measured(NamedTuple):
     """One signal in its windows: ``series`` (trial, row, time), ``features`` (trial, column), ``quality`` (trial,).
 
     A trial of quality 0 is useless and holds NaN; a single NaN elsewhere is a feature that could not be told.
+    ``measures`` (trial, quantity) holds raw units for people, ``None`` for a useless signal; ``events`` are the beats
+    or breaths found in the whole recording.
     """
 
     series: np.ndarray
     features: np.ndarray
     quality: np.ndarray
+    measures: np.ndarray | None = None
+    events: Any = None
 
 
 @contextlib.contextmanager
@@ -54,16 +59,43 @@ def quiet() -> Iterator[None]:
 
 def check_rate(sampling_rate: float) -> float:
     """The sampling rate in Hz; `InputError` unless it is a positive number."""
-    if not (np.isfinite(sampling_rate) and sampling_rate > 0):
+    try:
+        rate = float(sampling_rate)
+    except (TypeError, ValueError):
+        rate = float("nan")
+    if not (np.isfinite(rate) and rate > 0):
         raise InputError(f"the sampling rate is {sampling_rate} Hz", remedy="give a positive number")
+    return rate
+
+
+def at_least(sampling_rate: float, least: float, what: str) -> float:
+    """The sampling rate; `InputError` if it is below ``least`` Hz, too slow for ``what``."""
+    if check_rate(sampling_rate) < least:
+        raise InputError(f"{what} sampled at {sampling_rate:.3g} Hz", remedy=f"it takes {least:g} Hz or more")
     return float(sampling_rate)
 
 
 def as_regular(values: np.ndarray, sampling_rate: float) -> Regular:
-    """An array (sample,) or (channel, sample) from time 0 on, gaps bridged linearly."""
-    values = np.atleast_2d(np.asarray(values, dtype=float))
-    finite = np.isfinite(values)
-    return Regular(_bridge(values, finite), finite, 0.0, check_rate(sampling_rate))
+    """An array (sample,) or (channel, sample) from time 0 on, gaps bridged linearly.
+
+    Raises `InputError` for what is no such array of numbers, or a sampling rate that is not positive.
+    """
+    try:
+        values = np.atleast_2d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        raise InputError(
+            "the signal is not an array of numbers", remedy="give (sample,) or (channel, sample)"
+        ) from None
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"the signal has shape {values.shape}", remedy="give (sample,) or (channel, sample)")
+    good = measurable(values)
+    return Regular(_bridge(values, good), good, 0.0, check_rate(sampling_rate))
+
+
+def measurable(values: np.ndarray) -> np.ndarray:
+    """Which samples are numbers that a sensor can have given: finite and below 1e12 in any units."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(values) < LARGEST
 
 
 def regular(signal: xr.DataArray, *, highest_rate: float | None = None) -> Regular:
@@ -72,27 +104,61 @@ def regular(signal: xr.DataArray, *, highest_rate: float | None = None) -> Regul
     The rate is ``attrs["sampling_rate"]``, or else the inverse of the median time step; where steps deviate by more
     than half a sample the signal is interpolated. Above ``highest_rate`` Hz it is resampled to that
     rate with a polyphase anti-alias filter.
+
+    Raises
+    ------
+    InputError
+        Fewer than two samples, times that are not finite or do not increase, a rate that contradicts the times, or
+        gaps that would make the regular signal more than twenty times (and a million samples) longer.
     """
     time, values = signal["time"].values.astype(float), np.atleast_2d(signal.values.astype(float))
-    if time.size < 2:
-        raise InputError("the signal has fewer than two samples")
-    step = (
-        1 / signal.attrs["sampling_rate"]
-        if signal.attrs.get("sampling_rate", 0) > 0
-        else float(np.median(np.diff(time)))
-    )
-    good = np.isfinite(values)
+    step = sample_step(time, signal.attrs.get("sampling_rate"))
+    good = measurable(values)
     if np.abs(time - time[0] - step * np.arange(time.size)).max() > step / 2:
-        grid = time[0] + step * np.arange(round((time[-1] - time[0]) / step) + 1)
+        size = (time[-1] - time[0]) / step + 1
+        if size > max(1e6, 20 * time.size):
+            raise InputError(f"the clock has gaps that leave {time.size} of {size:.3g} samples", remedy="cut the gaps")
+        grid = time[0] + step * np.arange(round(size))
         near = np.abs(time[nearest(time, grid)] - grid) <= step
+        values = np.stack([np.interp(grid, time, row) for row in _bridge(values, good)])
         good = good[:, nearest(time, grid)] & near
-        values = np.stack([np.interp(grid, time, row) for row in _bridge(values, np.isfinite(values))])
     out = Regular(_bridge(values, good), good, float(time[0]), 1 / step)
     return out if highest_rate is None else resample(out, highest_rate) if out.rate > 1.01 * highest_rate else out
 
 
+def check_times(time: np.ndarray) -> None:
+    """`InputError` unless there are two times or more, all finite, each later than the one before."""
+    if time.size < 2:
+        raise InputError("the signal has fewer than two samples")
+    if not np.isfinite(time).all():
+        raise InputError("a time is not a finite number", remedy="repair the clock of the file")
+    steps = np.diff(time)
+    if (steps <= 0).any():
+        k = int(np.argmax(steps <= 0)) + 1
+        how = "stands still" if steps[k - 1] == 0 else "runs backwards"
+        raise InputError(f"the clock {how} at sample {k} ({time[k]:.6g} s)", remedy="sort or repair the times")
+
+
+def sample_step(time: np.ndarray, claimed: float | None) -> float:
+    """Seconds from sample to sample: 1 / ``claimed`` where that is a positive rate, else the median step.
+
+    Raises `InputError` for times that do not increase, and where claim and median step differ by more than 10 %.
+    """
+    check_times(time)
+    step = float(np.median(np.diff(time)))
+    if claimed is None or not (np.isfinite(claimed) and claimed > 0):
+        return step
+    if abs(step * claimed - 1) > 0.1:
+        raise InputError(
+            f"the sampling rate is said to be {claimed:.6g} Hz, the times say {1 / step:.6g} Hz", remedy="correct one"
+        )
+    return 1 / float(claimed)
+
+
 def resample(signal: Regular, rate: float) -> Regular:
     """The signal at another rate (polyphase filter, ends continued by a straight line)."""
+    if not 1e-3 <= rate / signal.rate <= 1e3:
+        raise InputError(f"the signal is sampled at {signal.rate:.3g} Hz", remedy=f"bring it nearer to {rate:g} Hz")
     ratio = Fraction(rate / signal.rate).limit_denominator(1000)
     values = resample_poly(signal.values, ratio.numerator, ratio.denominator, axis=1, padtype="line")
     rate = signal.rate * ratio.numerator / ratio.denominator
@@ -113,7 +179,10 @@ def grid(windows: Windows, rate: float) -> np.ndarray:
 
     All windows must have the same number of samples, or trials could not be stacked.
     """
-    sizes = {round((stop - start) * check_rate(rate)) for start, stop in windows}
+    check_rate(rate)
+    if not np.isfinite(np.array(windows, dtype=float)).all():
+        raise InputError("a window has no finite start or stop", remedy="check the segments")
+    sizes = {round((stop - start) * rate) for start, stop in windows}
     if len(sizes) > 1:
         raise InputError(
             f"windows differ in length ({min(sizes)} to {max(sizes)} samples)", remedy="cut them to one length"

@@ -34,7 +34,7 @@ Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
 Align = Annotated[
     str | None,
-    typer.Option(help="mahnob: place the video by the audio-clock (default) or centred on the clip."),
+    typer.Option(help="Session folders: place the video by the audio-clock (default) or centred on the clip."),
 ]
 Window = Annotated[
     float | None,

@@ -35,7 +35,7 @@ def table(frame: pd.DataFrame, title: str) -> Table:
     """A data frame for the terminal; the first column stands left, numbers stand right."""
     out = Table(title=title, title_justify="left", title_style="bold")
     for k, name in enumerate(frame.columns):
-        text = k == 0 or frame[name].dtype == object and frame[name].astype(str).str.len().max() > 16
+        text = k == 0 or (frame[name].dtype == object and frame[name].astype(str).str.len().max() > 16)
         out.add_column(str(name), justify="left" if text else "right", overflow="fold")
     for row in frame.itertuples(index=False):
         out.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))

@@ -24,15 +24,25 @@ def simulate(
         str | None, typer.Option(help="full: 27 subjects x 20 clips with the missing trials of the real set.")
     ] = None,
     neutral: Annotated[bool, typer.Option("--neutral", help="Also write the neutral clip before each film.")] = False,
+    traps: Annotated[bool, typer.Option("--traps", help="Put in one of every defect that real sets have.")] = False,
+    tutorial: Annotated[
+        bool, typer.Option("--tutorial", help="Other rates, names and scales, with the dataset description of them.")
+    ] = False,
     jobs: options.Jobs = 2,
 ):
     """Write MAHNOB-HCI session folders (BDF, AVI, XML) with a known truth beside them."""
-    from bayesaffect.simulate import Layout, write_mahnob
+    from bayesaffect.simulate import Layout, write_mahnob, write_tutorial
 
+    layout = Layout(neutral=neutral, traps="all" if traps else None)
+    if tutorial and scale is not None:
+        raise InputError("--tutorial does not go with --scale", remedy="give --subjects and --clips")
     with progress.shown(console):
-        layout = Layout(neutral=neutral)
-        write_mahnob(out, subjects=subjects, clips=clips, seed=seed, scale=scale, layout=layout, jobs=jobs)
-    say(f"recordings: {out}", f"next: bayesaffect study {out} WORKSPACE --format mahnob")
+        if tutorial:
+            dataset = write_tutorial(out, subjects=subjects, clips=clips, seed=seed, layout=layout, jobs=jobs)
+        else:
+            dataset = out
+            write_mahnob(out, subjects=subjects, clips=clips, seed=seed, scale=scale, layout=layout, jobs=jobs)
+    say(f"recordings: {out}", f"next: bayesaffect study {dataset} WORKSPACE")
 
 
 def describe(

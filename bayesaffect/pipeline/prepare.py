@@ -20,7 +20,7 @@ from bayesaffect.pipeline import sessions, stages
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.signals.extract import Extraction, extract
 from bayesaffect.signals.standardise import standardise
-from bayesaffect.types import Listing, Omission, Source, Target, Trials
+from bayesaffect.types import Listing, Omission, Recording, Source, Target, Trials
 
 CLAIMS = "claims.lock"
 FORMATS = ("mahnob", "deap", "e4", "description")
@@ -143,11 +143,11 @@ def _join(
     trials = Trials.concat(parts.values())
     neutral = [source.role == "neutral" for source, part in parts.items() for _ in range(part.present.sizes["trial"])]
     scaled = standardise(trials, neutral=neutral) if any(neutral) else standardise(trials)
-    omissions += [
-        Omission(settings.dataset, f"modality {name!r} is in none of the recordings", scope="modality")
-        for name in listing.modalities
-        if name not in scaled.modalities or not scaled.present.sel(modality=name).any()
-    ]
+    for name in listing.modalities:
+        if name not in trials.modalities or not trials.present.sel(modality=name).any():
+            omissions.append(
+                Omission(settings.dataset, f"modality {name!r} is in none of the recordings", scope="modality")
+            )
     return _usable(scaled, omissions), table
 
 
@@ -198,13 +198,22 @@ def _prepare_one(task: Task, *, wait: bool) -> tuple[Task | None, int]:
         if not (task.path.is_file() or _refusal(task.path).is_file()):
             try:
                 recording, omissions = _reader(task.format).read(task.source, targets=task.targets, **task.reading)
-                trials = extract(recording, task.modalities, task.extraction)
+                trials = extract(recording, _held(recording, task.modalities), task.extraction)
             except InputError as error:
                 refused = Omission.from_error(error, scope="recording", where=task.source.name)
                 write_json(_refusal(task.path), asdict(refused))
             else:
                 store.save_trials(replace(trials, omissions=(*omissions, *trials.omissions)), task.path)
     return None, stages.peak_memory()
+
+
+def _held(recording: Recording, modalities: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The modalities of which the recording holds anything; the reader has said why it lacks the others.
+
+    Of a recording without any, all are kept, so that it is refused as a whole.
+    """
+    here = {*recording.signals, *recording.videos}
+    return {m: names for m, names in modalities.items() if here & set(names)} or dict(modalities)
 
 
 def _refusal(path: Path) -> Path:

@@ -165,7 +165,8 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     s = settings.sampling
     lines["Fusion"] = (
         f"Late fusion in Pyro: a measurement model per rating, a log-linear pool per set of classes, with random "
-        f"effects of subjects; opinions from poor signals are discounted by as much as the data say; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
+        f"effects of subjects; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
+        + ("" if opinions.quality is None else " Opinions from poor signals are discounted by as much as the data say.")
     )
     lines["Baselines"] = (
         "prior: class shares, or mean and variance, of the training subjects; equal: equal-weight average of the "

@@ -25,9 +25,7 @@ def outcomes(listing: Listing, results: Mapping[str, Trials | Omission | None]) 
     rows = [_row(source, results.get(source.name), listing) for source in listing.sources]
     for omission in listing.omissions:
         if omission.scope != "modality":
-            where = Path(omission.where)
-            name = where.parent.name if where.suffix else where.name  # a file of a session, or its folder
-            rows.append((name or omission.where, "", "", "left out", 0, "", omission.what))
+            rows.append((Path(omission.where).name or omission.where, "", "", "left out", 0, "", omission.what))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -46,8 +44,10 @@ def _row(source: Source, result: Trials | Omission | None, listing: Listing) -> 
 
 
 def _within(where: str, source: Source) -> bool:
-    """Whether a place named in an omission lies in the folder of the source's first file."""
-    return bool(source.files) and Path(source.files[0]).parent in (Path(where), *Path(where).parents)
+    """Whether a place named in an omission is the source, or lies in the folder of its first file."""
+    return where == source.name or (
+        bool(source.files) and Path(source.files[0]).parent in (Path(where), *Path(where).parents)
+    )
 
 
 def counts(table: pd.DataFrame) -> str:

@@ -69,15 +69,16 @@ def from_options(
     ----------
     format : ``None`` for ``description`` where the data set is a .toml file, and ``mahnob`` otherwise.
     window : seconds of each trial that are analysed; for ``e4`` the length of the windows (step: half of it).
-    align : ``mahnob`` only, how the video is placed: ``audio-clock`` or ``centred``.
-    given : ``baseline``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``minimum_quality``, ``members``, ``passes``,
-        ``epochs``, ``draws`` (and as many warm-up iterations), ``chains``; those left out keep their defaults.
+    align : session folders only, how the video is placed: ``audio-clock`` or ``centred``.
+    given : ``baseline``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``minimum_quality``, ``members``,
+        ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations), ``chains``; those left out keep their
+        defaults.
     """
     format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
     if align is not None:
-        if format != "mahnob" or align not in ("audio-clock", "centred"):
-            remedy = "mahnob takes audio-clock or centred"
+        if format not in ("mahnob", "description") or align not in ("audio-clock", "centred"):
+            remedy = "mahnob and descriptions take audio-clock or centred"
             raise InputError(f"--align {align} does not fit format {format}", remedy=remedy)
         reading["align"] = align
     extraction = Extraction()

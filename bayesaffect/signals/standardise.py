@@ -30,8 +30,8 @@ def standardise(trials: Trials, *, minimum_trials: int = 4, neutral: np.ndarray 
 
     Reference trials are all of the subject's present trials. Where ``neutral``, bool (trial,), marks resting clips,
     they are the neutral ones alone: zero is then the person at rest, and a new person needs a baseline recording
-    instead of all the trials. A subject with fewer than ``minimum_trials`` neutral trials of a modality falls back to the
-    others, with an `Omission`. Neutral trials are not among those returned.
+    instead of all the trials. A subject with fewer than ``minimum_trials`` neutral trials of a modality falls back to
+    the others, with an `Omission`. Neutral trials are not among those returned.
 
     Without neutral trials this uses all trials of a test subject at once (it is transductive), but no labels and no
     other subject; a report must say so. A subject with fewer than ``minimum_trials`` trials of a modality has no scale:

@@ -1,4 +1,4 @@
-"""A known truth, written as real files (`write_mahnob`) or returned as opinions (`simulate_opinions`).
+"""A known truth, written as real files (`write_mahnob`, `write_tutorial`) or as opinions (`simulate_opinions`).
 
 Names are loaded on first use, so that importing the package stays light.
 """
@@ -10,6 +10,7 @@ import importlib
 _HOME = {
     "Layout": "recordings",
     "write_mahnob": "recordings",
+    "write_tutorial": "tutorial",
     "Truth": "truth",
     "draw_truth": "truth",
     "read_truth": "truth",

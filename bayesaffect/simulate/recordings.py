@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import joblib
@@ -14,7 +14,8 @@ from edfio import Bdf, BdfSignal
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, write_text
 from bayesaffect.progress import track
-from bayesaffect.simulate import brain, face, physiology
+from bayesaffect.simulate import brain, face, physiology, tutorial
+from bayesaffect.simulate import traps as defects_of
 from bayesaffect.simulate.timing import Timing, draw_timing
 from bayesaffect.simulate.truth import EMOTIONS, Truth, draw_truth, generator, save_truth
 
@@ -35,8 +36,11 @@ class Layout:
     video_rate : frames per second, not an integer as in the real set.
     image_size : (width, height) in pixels; from 160 x 120 on the cascade finds the face.
     rate : Hz of the BDF.
-    traps : whether the defects of the real set are put in; ``None``: from 6 subjects and 6 clips on.
-    neutral : also write the neutral clip (isStim="0") that precedes each stimulus.
+    traps : whether the usual defects of the real set are put in; ``None``: from 6 subjects and 6 clips on; ``"all"``:
+        every defect of `traps.KINDS`, a neutral clip per subject and gaze tables.
+    neutral : also write the neutral clip (isStim="0") that precedes each stimulus; a number: only the first so many.
+    gaze : also write a gaze table beside each stimulus.
+    variant : ``"mahnob"``, or ``"tutorial"`` for other names, rates and scales (see `write_tutorial`).
     """
 
     clip_seconds: tuple[float, float] = (20.0, 30.0)
@@ -44,8 +48,10 @@ class Layout:
     video_rate: float = 15.02
     image_size: tuple[int, int] = (160, 120)
     rate: int = 256
-    traps: bool | None = None
-    neutral: bool = False
+    traps: bool | str | None = None
+    neutral: bool | int = False
+    gaze: bool = False
+    variant: str = "mahnob"
 
     def __post_init__(self):
         low, high = self.clip_seconds
@@ -54,6 +60,11 @@ class Layout:
                 f"clips of {low}-{high} s, a margin of {self.margin} s and {self.video_rate} frames/s "
                 "cannot be simulated",
                 remedy="give 0 < shortest <= longest, a margin of at least 1 s and a positive rate",
+            )
+        if self.traps not in (None, False, True, "all") or self.variant not in ("mahnob", "tutorial"):
+            raise InputError(
+                f"traps {self.traps!r} of the variant {self.variant!r} cannot be simulated",
+                remedy='traps are True, False, None or "all"; variants are "mahnob" and "tutorial"',
             )
 
 
@@ -80,7 +91,8 @@ def write_mahnob(
     A session whose session.xml (written last) is there is left alone, so an interrupted run can be started again.
     The result depends on the arguments only. Traps put in (named in truth.json under ``settings.traps``): a subject
     without the last trial, a recording with one trigger, one without video, one without felt* attributes, one with a
-    constant EEG channel; always: skin resistance in Ohm for odd subjects, conductance in 31.25 nS for even ones.
+    constant EEG channel, and with ``Layout(traps="all")`` every one of `traps.KINDS`; always: a video rate that is not
+    an integer, spaces in its name, skin resistance in Ohm for odd subjects, conductance in 31.25 nS for even ones.
 
     Raises
     ------
@@ -93,11 +105,19 @@ def write_mahnob(
     if scale == "full":
         numbers, clips, missing = list(_FULL), 20, dict(_FULL_MISSING)
     trapped = layout.traps if layout.traps is not None else len(numbers) >= 6 and clips >= 6
-    traps = _place_traps(numbers, clips) if trapped else {}
     if trapped and not missing:
         missing = {numbers[2 % len(numbers)]: 1}
+    traps = {}
+    if trapped:
+        traps = defects_of.place_usual(numbers, clips)
+    if trapped == "all":
+        traps = defects_of.place_all(numbers, clips, missing)
+        layout = replace(layout, neutral=layout.neutral or 1, gaze=True)
     truth = draw_truth(subjects=numbers, clips=clips, seed=seed, missing=missing)
-    settings = {"subjects": numbers, "clips": clips, "seed": seed, "layout": asdict(layout), "traps": traps}
+    # options that came later are named only where they are used, so that older folders stay the same
+    later = {f.name for f in fields(Layout) if f.name in ("gaze", "variant") and getattr(layout, f.name) == f.default}
+    said = {name: value for name, value in asdict(layout).items() if name not in later}
+    settings = {"subjects": numbers, "clips": clips, "seed": seed, "layout": said, "traps": traps}
     settings = json.loads(json.dumps(settings))
     _claim(folder, truth, settings)
     names = truth.subjects["subject"].values.tolist()
@@ -126,20 +146,6 @@ def _claim(folder: Path, truth: Truth, settings: dict) -> None:
     save_truth(folder, truth, settings)
 
 
-def _place_traps(numbers: list[int], clips: int) -> dict[str, str]:
-    """Which trial carries which defect; spread over subjects so that none loses much."""
-
-    def trial(subject: int, number: int) -> str:
-        return f"S{numbers[subject % len(numbers)]:02d}/T{1 + number % clips:02d}"
-
-    return {
-        "constant_channel": trial(1, 3),
-        "one_trigger": trial(3, 2),
-        "no_video": trial(4, 4),
-        "no_felt": trial(5, 1),
-    }
-
-
 def _write_subject(folder: Path, truth: Truth, subject: str, layout: Layout, traps: dict) -> None:
     person = truth.subjects.sel(subject=subject)
     number = int(person["number"])
@@ -159,7 +165,7 @@ def _write_subject(folder: Path, truth: Truth, subject: str, layout: Layout, tra
         clip = truth.stimuli["stimulus"].values.tolist().index(str(row["stimulus"].values))
         length = float(generator(truth.seed, 5, clip).uniform(*layout.clip_seconds))
         section = 2 * int(row["number"])
-        if layout.neutral:
+        if layout.neutral is True or int(row["number"]) <= layout.neutral:
             quiet = row.assign(evidence=row["evidence"] * 0)
             _write_session(folder, truth.seed, number, section - 1, quiet, length, traits, layout, defects=set())
         _write_session(folder, truth.seed, number, section, row, length, traits, layout, defects=defects)
@@ -176,44 +182,65 @@ def _write_session(folder, seed, number, section, row, length, traits, layout, *
     avi = f"P{number}-Rec1-2010.01.{number:02d}.10.00.00_C1 trigger _C_Section_{section}.avi"
     evidence = row["evidence"]
     eeg = brain.simulate_eeg(evidence.sel(modality="eeg").values, timing, traits["brain"], layout.rate, rng)
-    if "constant_channel" in defects:
-        eeg[brain.CHANNELS.index("T8")] = -1234.5
+    defects_of.spoil_eeg(eeg, defects)
     body = physiology.simulate_body(evidence.sel(modality="physio").values, timing, traits["body"], layout.rate, rng)
-    with atomic(home / bdf) as path:
-        write_bdf(path, eeg, body, timing, traits, layout.rate, pulses=1 if "one_trigger" in defects else 2)
-    if "no_video" not in defects:
+    if "no_bdf" not in defects:
+        with atomic(home / bdf) as path:
+            write_bdf(path, eeg, body, timing, traits, layout.rate, defects=defects, variant=layout.variant)
+            if "bdf_cut" in defects:
+                defects_of.cut_short(path)
+    if "bad_video" in defects:
+        write_text(home / avi, "this is no film\n")
+    elif not defects & {"no_video", "one_track"}:
         looks, drawn = traits["looks"], traits["drawn"]
         with atomic(home / avi) as path:
             face.write_video(
                 path, evidence.sel(modality="face").values, timing, looks, layout.image_size, rng=rng, drawn=drawn
             )
     felt = kind == "S" and "no_felt" not in defects
-    write_text(home / "session.xml", _describe(number, section, row, timing, bdf, avi, felt=felt, rng=rng))
+    root = _describe(number, section, row, timing, bdf, avi, felt=felt, rng=rng)
+    if layout.variant == "tutorial":
+        _rename_answers(root)
+    if layout.gaze and kind == "S":
+        gaze = f"P{number}-Rec1-All-Data-New_Section_{section}.tsv"
+        write_text(home / gaze, defects_of.gaze_table(timing.stop - timing.start))
+        ET.SubElement(root.find("track"), "annotation", type="Gaze", filename=gaze)
+    defects_of.spoil_sheet(root, defects)
+    ET.indent(root)
+    text = '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    if "no_xml" not in defects:
+        write_text(home / "session.xml", text[: len(text) // 2] if "xml_broken" in defects else text)
 
 
-def write_bdf(path, eeg, body, timing: Timing, traits: dict, rate: int, *, pulses: int = 2) -> None:
+def write_bdf(
+    path, eeg, body, timing: Timing, traits: dict, rate: int, *, defects: set = frozenset(), variant: str = "mahnob"
+) -> None:
     """The 47 signals in the order, labels and units of MAHNOB-HCI; Status rises from 0 to 16 at clip start and stop."""
     n = eeg.shape[1]
     eda = np.full(n, 0.02) if traits["dead"] else body["eda"]
     gsr = (np.clip(1e6 / eda, 0, 8e6), "Ohm", _COUNT) if traits["ohm"] else (eda * 1000 / 31.25, "nS", _WIDE)
-    status = np.zeros(n)
-    for start in (timing.start, timing.stop)[:pulses]:
-        status[round(start * rate) : round((start + 0.25) * rate)] = 16
+    status = np.full(n, float(defects_of.IDLE if "idle_status" in defects else 0))
+    pulses = next((count for kind, count in defects_of.PULSES.items() if kind in defects), 2)
+    for start in (timing.start, timing.stop, timing.stop + 0.6)[:pulses]:
+        status[round(start * rate) : round((start + 0.25) * rate)] += 16
     blank = (np.zeros(n), "uV", _WIDE)
     columns = [(name, signal, "uV", _WIDE) for name, signal in zip(brain.CHANNELS, eeg, strict=True)]
     columns += [(f"EXG{k + 1}", *((body["ecg"][k], "uV", _WIDE) if k < 3 else blank)) for k in range(8)]
     columns += [("GSR1", *gsr), ("GSR2", *blank), ("Erg1", *blank), ("Erg2", *blank)]
     columns += [("Resp", body["respiration"], "uV", _WIDE), ("Temp", body["temperature"], "degC", (-1000.0, 1000.0))]
-    columns += [("Status", status, "Boolean", _COUNT)]
+    timed = [(*column, rate) for column in columns]
+    if variant == "tutorial":
+        timed = tutorial.columns(eeg, body, eda, rate)
+    timed.append(("Status", status, "Boolean", _COUNT, rate))
     signals = [
-        BdfSignal(values.astype(float), rate, label=label, physical_dimension=unit, physical_range=bounds)
-        for label, values, unit, bounds in columns
+        BdfSignal(values.astype(float), hertz, label=label, physical_dimension=unit, physical_range=bounds)
+        for label, values, unit, bounds, hertz in timed
     ]
     Bdf(signals, data_record_duration=1).write(path)
 
 
-def _describe(number, section, row, timing: Timing, bdf: str, avi: str, *, felt: bool, rng) -> str:
-    """session.xml. On the audio clock, audBeginSmp is the clip's start and vidBeginSmp the video's first frame."""
+def _describe(number, section, row, timing: Timing, bdf: str, avi: str, *, felt: bool, rng) -> ET.Element:
+    """The root of session.xml; on the audio clock the clip starts at audBeginSmp and the video at vidBeginSmp."""
     zero = rng.uniform(1e6, 9e6)  # the audio recording was started long before
 
     def sample(seconds: float) -> str:
@@ -248,5 +275,12 @@ def _describe(number, section, row, timing: Timing, bdf: str, avi: str, *, felt:
     ET.SubElement(root, "subject", id=str(number))
     ET.SubElement(root, "track", type="Video", filename=avi, color="1")
     ET.SubElement(root, "track", type="Physiological", filename=bdf)
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+    return root
+
+
+def _rename_answers(root: ET.Element) -> None:
+    """The answers as the tutorial's variant writes them: other names, ratings from -10 to 10, -99 for none."""
+    for old, new in (("feltVlnc", "valence"), ("feltArsl", "arousal")):
+        felt = root.attrib.pop(old, None)
+        root.set(new, "-99" if felt is None else str(tutorial.stored_rating(int(felt))))
+    root.set("emotion", root.attrib.pop("feltEmo", ""))

@@ -108,6 +108,38 @@ def test_bdf_cut_short(folder, share):
     assert "copy it again" in sentence(error)
 
 
+@pytest.mark.parametrize(
+    ("place", "field"),
+    [
+        (236, b"-1      "),  # number of records
+        (236, b"99999999"),
+        (244, b"0       "),  # seconds per record
+        (244, b"nan     "),
+        (252, b"0   "),  # number of signals
+        (252, b"-1  "),
+        (252, b"9999"),
+        (256 + 216 * 47, b"0       "),  # samples per record
+        (256 + 216 * 47, b"x       "),
+        (256 + 216 * 47, b"99999999"),
+        (256 + 104 * 47, b"nan     "),  # physical minimum
+        (256 + 120 * 47, b"        "),  # digital minimum
+        (168, b"99.99.99"),  # start date
+        (192, b"BIOSEMI "),
+    ],
+)
+def test_a_wrong_field_of_the_header_is_survived(folder, place, field):
+    path = file(folder, ".bdf")
+    data = bytearray(path.read_bytes())
+    data[place : place + len(field)] = field
+    path.write_bytes(data)
+    try:
+        recording, _ = mahnob.read(first(folder))
+    except InputError as error:
+        assert "_emotion.bdf" in str(error) and "\n" not in str(error) and error.remedy
+    else:
+        assert recording.signals
+
+
 def test_bdf_of_another_kind(folder):
     file(folder, ".bdf").write_bytes(b"not a recording" * 1000)
     with pytest.raises(InputError, match="no readable BDF"):
@@ -186,6 +218,6 @@ def test_wrong_folder_says_how_the_data_are_obtained(tmp_path, kind):
 def test_folder_with_nothing_usable(folder):
     for path in folder.glob("Sessions/*/session.xml"):
         path.write_text("<")
-    with pytest.raises(InputError, match="no stimulus session that can be used") as error:
+    with pytest.raises(InputError, match="no MAHNOB-HCI stimulus session that can be used") as error:
         mahnob.scan(folder)
     sentence(error)

@@ -22,7 +22,7 @@ def table():
     sources = [Source(f"S1/{k}", "S1", (f"/d/{k}/a.bdf",)) for k in "abc"]
     sources += [Source(f"S1/{k}", "S1", (f"/d/{k}/a.bdf",), "neutral") for k in "NM"]
     omissions = (
-        Omission("/d/7/session.xml", "no rating"),
+        Omission("/d/7", "no rating"),
         Omission("/d/a/film.avi", "the video is missing", "", "modality"),
     )
     listing = Listing("mahnob", "/d", (TARGET,), {"eeg": ("eeg",), "face": ("face",)}, tuple(sources), omissions)

@@ -104,3 +104,10 @@ def test_a_dead_electrode_has_quality_zero():
     eda[time >= 60] = 0.0
     found = measure_eda(as_signal(time, eda), [(0, 60), (60, 120)], rate=4.0)
     assert found.quality[0] > 0.9 and found.quality[1] == 0
+
+
+def test_a_rise_without_any_peak_has_no_response():
+    ramp = 2 + 0.05 * np.arange(20 * 16) / 16  # rising throughout, with one dip before which there is no trough
+    ramp[40:44] -= 0.02
+    found = extract_scr_features(ramp, sampling_rate=16.0)
+    assert found["scr_count"] >= 0 and found["scl_mean_us"] > 2

@@ -4,11 +4,14 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from edfio import read_bdf
 
 from bayesaffect.errors import InputError
-from bayesaffect.simulate import Layout, draw_truth, read_truth, write_mahnob
+from bayesaffect.simulate import Layout, draw_truth, read_truth, traps, tutorial, write_mahnob, write_tutorial
 from bayesaffect.simulate import recordings as module
 
 TINY = Layout(clip_seconds=(3.0, 4.0), margin=2.0, video_rate=7.51)
@@ -85,6 +88,75 @@ def test_traps_are_named_in_the_truth_file(tmp_path, monkeypatch):
     assert read_truth(folder).trials.sizes["trial"] == 35
 
 
+def test_a_number_of_neutral_sessions(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        module, "_write_session", lambda folder, seed, number, section, *a, **k: written.append(section)
+    )
+    write_mahnob(tmp_path / "n", subjects=2, clips=3, seed=0, layout=replace(TINY, neutral=2))
+    assert written == [1, 2, 3, 4, 6] * 2
+
+
+def test_every_trap_lies_on_a_trial_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_write_subject", lambda *a: None)
+    folder = write_mahnob(tmp_path / "t", subjects=6, clips=4, seed=0, layout=replace(TINY, traps="all"))
+    settings = json.loads((folder / "truth.json").read_text())["settings"]
+    assert set(settings["traps"]) == set(traps.KINDS) and len(set(settings["traps"].values())) == len(traps.KINDS)
+    truth = read_truth(folder)
+    assert set(settings["traps"].values()) <= set(truth.trials["trial"].values) and truth.subjects["gsr_dead"].any()
+    assert settings["layout"]["neutral"] == 1 and settings["layout"]["gaze"]
+
+
+@pytest.mark.parametrize("size", [(5, 8), (6, 3)])
+def test_too_small_a_set_for_every_trap_is_refused(tmp_path, size):
+    with pytest.raises(InputError, match="cannot carry all"):
+        write_mahnob(tmp_path / "t", subjects=size[0], clips=size[1], seed=0, layout=replace(TINY, traps="all"))
+
+
+def test_traps_change_only_the_files_they_are_about(tiny, tmp_path, monkeypatch):
+    """Without the trap, every byte is that of the set without traps."""
+    monkeypatch.setattr(traps, "place_usual", lambda *a: {"no_trigger": "S02/T02", "rating_zero": "S02/T01"})
+    home = write_mahnob(tmp_path / "t", subjects=2, clips=2, seed=1, layout=replace(TINY, traps=True)) / "Sessions"
+    plain, trapped = digest(tiny / "Sessions"), digest(home)
+    changed = sorted(name for name in trapped if trapped[name] != plain[name])
+    assert changed == ["132/session.xml", "134/Part_2_S_Trial2_emotion.bdf"]
+
+
+def test_options_that_are_not_used_leave_the_settings_as_they_were(tiny):
+    layout = json.loads((tiny / "truth.json").read_text())["settings"]["layout"]
+    assert set(layout) == {"clip_seconds", "margin", "video_rate", "image_size", "rate", "traps", "neutral"}
+
+
+@pytest.fixture(scope="module")
+def tutorial_set(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tutorial") / "set"
+    return write_tutorial(folder, subjects=2, clips=1, seed=1, layout=replace(TINY, gaze=True))
+
+
+def test_tutorial_has_its_own_rates_names_and_scales(tutorial_set):
+    home = tutorial_set.parent / "Sessions" / "2"
+    bdf = read_bdf(next(home.glob("*.bdf")))
+    rates = {s.label: s.sampling_frequency for s in bdf.signals}
+    assert [rates[n] for n in ("Fp1", "ECG1", "GSR", "RESP", "TEMP", "Status")] == [256, 256, 32, 32, 32, 256]
+    gsr, truth = bdf.get_signal("GSR"), read_truth(tutorial_set.parent)
+    assert gsr.physical_dimension == "uS" and 1 < np.median(gsr.data) < 20
+    text = (home / "session.xml").read_text()
+    valence = int(truth.trials["rating"].sel(trial="S01/T01", target="valence"))
+    assert f'valence="{tutorial.stored_rating(valence)}"' in text and "feltVlnc" not in text
+    assert 'vidRate="24.000000"' in text and "_Section_2.tsv" in text
+
+
+def test_slow_signals_are_means_of_the_fast_ones():
+    body = {"ecg": np.zeros((3, 512)), "respiration": np.arange(512.0), "temperature": np.full(512, 33.0)}
+    columns = {c[0]: c for c in tutorial.columns(np.zeros((32, 512)), body, np.zeros(512), 256)}
+    assert columns["RESP"][1][:2].tolist() == [3.5, 11.5] and columns["RESP"][4] == 32
+
+
+@pytest.mark.parametrize(("rating", "stored"), [(1, -10), (2, -8), (3, -5), (5, 0), (8, 8), (9, 10)])
+def test_ratings_of_the_tutorial(rating, stored):
+    assert tutorial.stored_rating(rating) == stored
+
+
 def test_full_scale_has_the_trials_of_the_real_set(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_write_subject", lambda *a: None)
     truth = read_truth(write_mahnob(tmp_path / "f", seed=0, scale="full"))
@@ -93,7 +165,9 @@ def test_full_scale_has_the_trials_of_the_real_set(tmp_path, monkeypatch):
     assert counts[["S03", "S09", "S16"]].tolist() == [17, 14, 16]
 
 
-@pytest.mark.parametrize("wrong", [{"clip_seconds": (5, 3)}, {"margin": 0}, {"video_rate": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"clip_seconds": (5, 3)}, {"margin": 0}, {"video_rate": 0}, {"traps": "many"}, {"variant": "other"}]
+)
 def test_impossible_layouts_are_refused(wrong):
     with pytest.raises(InputError, match="cannot be simulated"):
         Layout(**wrong)

@@ -114,6 +114,8 @@ def _responses(phasic: np.ndarray, rate: float, start: float) -> Responses:
     peaks = peaks[prominence / prominence.max() >= SMALLEST_SCR_US / np.ptp(phasic)]
     before = np.searchsorted(troughs, peaks) - 1
     peaks, onsets = peaks[before >= 0], troughs[before[before >= 0]]
+    if not peaks.size:
+        return none
     amplitude = phasic[peaks] - phasic[onsets]
     recovery = np.full(peaks.size, np.nan)
     for k, (peak, following) in enumerate(zip(peaks, [*peaks[1:], phasic.size], strict=True)):

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import joblib
 import numpy as np
-from edfio import Bdf, BdfSignal
 
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, write_text
 from bayesaffect.progress import track
-from bayesaffect.simulate import brain, face, physiology, tutorial
+from bayesaffect.simulate import brain, face, physiology
 from bayesaffect.simulate import traps as defects_of
-from bayesaffect.simulate.timing import Timing, draw_timing
-from bayesaffect.simulate.truth import EMOTIONS, Truth, draw_truth, generator, save_truth
+from bayesaffect.simulate.bdf import write_bdf
+from bayesaffect.simulate.sheet import describe_session, rename_answers
+from bayesaffect.simulate.timing import draw_timing
+from bayesaffect.simulate.truth import Truth, draw_truth, generator, save_truth
 
-_AUDIO_RATE = 48000
 _FULL = tuple(n for n in range(1, 31) if n not in (12, 15, 26))
 _FULL_MISSING = {3: 3, 9: 6, 16: 4}
-_WIDE, _COUNT = (-262144.0, 262143.0), (-8388608.0, 8388607.0)
 
 
 @dataclass(frozen=True)
@@ -198,9 +197,9 @@ def _write_session(folder, seed, number, section, row, length, traits, layout, *
                 path, evidence.sel(modality="face").values, timing, looks, layout.image_size, rng=rng, drawn=drawn
             )
     felt = kind == "S" and "no_felt" not in defects
-    root = _describe(number, section, row, timing, bdf, avi, felt=felt, rng=rng)
+    root = describe_session(number, section, row, timing, bdf, avi, felt=felt, rng=rng)
     if layout.variant == "tutorial":
-        _rename_answers(root)
+        rename_answers(root)
     if layout.gaze and kind == "S":
         gaze = f"P{number}-Rec1-All-Data-New_Section_{section}.tsv"
         write_text(home / gaze, defects_of.gaze_table(timing.stop - timing.start))
@@ -210,77 +209,3 @@ def _write_session(folder, seed, number, section, row, length, traits, layout, *
     text = '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
     if "no_xml" not in defects:
         write_text(home / "session.xml", text[: len(text) // 2] if "xml_broken" in defects else text)
-
-
-def write_bdf(
-    path, eeg, body, timing: Timing, traits: dict, rate: int, *, defects: set = frozenset(), variant: str = "mahnob"
-) -> None:
-    """The 47 signals in the order, labels and units of MAHNOB-HCI; Status rises from 0 to 16 at clip start and stop."""
-    n = eeg.shape[1]
-    eda = np.full(n, 0.02) if traits["dead"] else body["eda"]
-    gsr = (np.clip(1e6 / eda, 0, 8e6), "Ohm", _COUNT) if traits["ohm"] else (eda * 1000 / 31.25, "nS", _WIDE)
-    status = np.full(n, float(defects_of.IDLE if "idle_status" in defects else 0))
-    pulses = next((count for kind, count in defects_of.PULSES.items() if kind in defects), 2)
-    for start in (timing.start, timing.stop, timing.stop + 0.6)[:pulses]:
-        status[round(start * rate) : round((start + 0.25) * rate)] += 16
-    blank = (np.zeros(n), "uV", _WIDE)
-    columns = [(name, signal, "uV", _WIDE) for name, signal in zip(brain.CHANNELS, eeg, strict=True)]
-    columns += [(f"EXG{k + 1}", *((body["ecg"][k], "uV", _WIDE) if k < 3 else blank)) for k in range(8)]
-    columns += [("GSR1", *gsr), ("GSR2", *blank), ("Erg1", *blank), ("Erg2", *blank)]
-    columns += [("Resp", body["respiration"], "uV", _WIDE), ("Temp", body["temperature"], "degC", (-1000.0, 1000.0))]
-    timed = [(*column, rate) for column in columns]
-    if variant == "tutorial":
-        timed = tutorial.columns(eeg, body, eda, rate)
-    timed.append(("Status", status, "Boolean", _COUNT, rate))
-    signals = [
-        BdfSignal(values.astype(float), hertz, label=label, physical_dimension=unit, physical_range=bounds)
-        for label, values, unit, bounds, hertz in timed
-    ]
-    Bdf(signals, data_record_duration=1).write(path)
-
-
-def _describe(number, section, row, timing: Timing, bdf: str, avi: str, *, felt: bool, rng) -> ET.Element:
-    """The root of session.xml; on the audio clock the clip starts at audBeginSmp and the video at vidBeginSmp."""
-    zero = rng.uniform(1e6, 9e6)  # the audio recording was started long before
-
-    def sample(seconds: float) -> str:
-        return f"{zero + seconds * _AUDIO_RATE:.3f}"
-
-    rating = {str(k): int(v) for k, v in zip(row["target"].values, row["rating"].values, strict=True)}
-    attributes = {
-        "sessionId": str((number - 1) * 130 + section),
-        "date": f"2010-01-{number:02d}",
-        "time": f"10:{section:02d}:00",
-        "experimentType": "emotion elicitation",
-        "isStim": "1" if section % 2 == 0 else "0",
-        "cutNr": str(section),
-        "cutLenSec": f"{timing.stop - timing.start:.3f}",
-        "mediaFile": str(row["stimulus"].values) if section % 2 == 0 else "neutral.avi",
-        "vidRate": f"{timing.video_rate:.6f}",
-        "vidBeginSmp": sample(timing.video_start),
-        "vidEndSmp": sample(timing.video_start + timing.frames / timing.video_rate),
-        "audRate": str(_AUDIO_RATE),
-        "audBeginSmp": sample(timing.start),
-        "audEndSmp": sample(timing.stop),
-    }
-    if felt:
-        attributes |= {
-            "feltEmo": str(EMOTIONS[str(row["emotion"].values)][0]),
-            "feltArsl": str(rating["arousal"]),
-            "feltVlnc": str(rating["valence"]),
-            "feltCtrl": str(int(rng.integers(1, 10))),
-            "feltPred": str(int(rng.integers(1, 10))),
-        }
-    root = ET.Element("session", attributes)
-    ET.SubElement(root, "subject", id=str(number))
-    ET.SubElement(root, "track", type="Video", filename=avi, color="1")
-    ET.SubElement(root, "track", type="Physiological", filename=bdf)
-    return root
-
-
-def _rename_answers(root: ET.Element) -> None:
-    """The answers as the tutorial's variant writes them: other names, ratings from -10 to 10, -99 for none."""
-    for old, new in (("feltVlnc", "valence"), ("feltArsl", "arousal")):
-        felt = root.attrib.pop(old, None)
-        root.set(new, "-99" if felt is None else str(tutorial.stored_rating(int(felt))))
-    root.set("emotion", root.attrib.pop("feltEmo", ""))

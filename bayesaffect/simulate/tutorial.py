@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from bayesaffect.files import write_text
+from bayesaffect.simulate.bdf import SLOW
 from bayesaffect.simulate.brain import CHANNELS
+from bayesaffect.simulate.recordings import Layout, write_mahnob
 from bayesaffect.simulate.truth import EMOTIONS
 
-SLOW = 32  # Hz of skin conductance, respiration and temperature
 DESCRIPTION = "dataset.toml"
 
 
 def write_tutorial(
-    folder: str | Path, *, subjects: int = 8, clips: int = 8, seed: int, layout=None, jobs: int = 1
+    folder: str | Path, *, subjects: int = 8, clips: int = 8, seed: int, layout: Layout | None = None, jobs: int = 1
 ) -> Path:
     """Write a data set of the tutorial kind with its description; returns the path of the description.
 
@@ -27,27 +26,9 @@ def write_tutorial(
     have 24 frames/s; a rating r of 1..9 is stored as round(2.5 (r - 5)), from -10 to 10, where 0 is a legal rating
     and -99 a missing one; session.xml calls the answers valence, arousal and emotion.
     """
-    from bayesaffect.simulate.recordings import Layout, write_mahnob
-
     layout = replace(layout or Layout(), variant="tutorial", video_rate=24.0)
     folder = write_mahnob(folder, subjects=subjects, clips=clips, seed=seed, layout=layout, jobs=jobs)
     return write_text(folder / DESCRIPTION, describe())
-
-
-def stored_rating(rating: int) -> int:
-    """A rating of 1..9 on the scale -10..10: round(2.5 (rating - 5))."""
-    return int(np.rint(2.5 * (rating - 5)))
-
-
-def columns(eeg: np.ndarray, body: dict, eda: np.ndarray, rate: int) -> list[tuple]:
-    """(label, samples, unit, physical range, rate) of every signal; slow ones are means of rate / 32 samples."""
-    wide = (-262144.0, 262143.0)
-    fast = [(name, row, "uV", wide, rate) for name, row in zip(CHANNELS, eeg, strict=True)]
-    fast += [(f"ECG{k + 1}", body["ecg"][k], "uV", wide, rate) for k in range(3)]
-    slow = {"GSR": (eda, "uS", (-100.0, 100.0)), "RESP": (body["respiration"], "uV", wide)}
-    slow["TEMP"] = (body["temperature"], "degC", (-1000.0, 1000.0))
-    mean = {name: values.reshape(-1, rate // SLOW).mean(1) for name, (values, _, _) in slow.items()}
-    return fast + [(name, mean[name], unit, bounds, SLOW) for name, (_, unit, bounds) in slow.items()]
 
 
 def describe() -> str:

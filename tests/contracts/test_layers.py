@@ -29,6 +29,7 @@ DOORS = {
     "neurokit2": {"signals"},
     "cv2": {"io", "signals", "simulate"},
     "av": {"signals"},
+    "feat": {"signals"},
     "torch": {"encoders", "uncertainty", "fusion"},
     "pyro": {"fusion"},
     "nutpie": {"fusion"},

@@ -17,7 +17,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.io import description
 from bayesaffect.io.description import document
 from bayesaffect.simulate import Layout, read_truth, write_tutorial
-from bayesaffect.simulate.tutorial import stored_rating
+from bayesaffect.simulate.sheet import stored_rating
 
 TOML = """
 layout = "table"

@@ -11,7 +11,8 @@ import pytest
 from edfio import read_bdf
 
 from bayesaffect.errors import InputError
-from bayesaffect.simulate import Layout, draw_truth, read_truth, traps, tutorial, write_mahnob, write_tutorial
+from bayesaffect.simulate import Layout, draw_truth, read_truth, sheet, traps, write_mahnob, write_tutorial
+from bayesaffect.simulate import bdf as written
 from bayesaffect.simulate import recordings as module
 
 TINY = Layout(clip_seconds=(3.0, 4.0), margin=2.0, video_rate=7.51)
@@ -142,19 +143,19 @@ def test_tutorial_has_its_own_rates_names_and_scales(tutorial_set):
     assert gsr.physical_dimension == "uS" and 1 < np.median(gsr.data) < 20
     text = (home / "session.xml").read_text()
     valence = int(truth.trials["rating"].sel(trial="S01/T01", target="valence"))
-    assert f'valence="{tutorial.stored_rating(valence)}"' in text and "feltVlnc" not in text
+    assert f'valence="{sheet.stored_rating(valence)}"' in text and "feltVlnc" not in text
     assert 'vidRate="24.000000"' in text and "_Section_2.tsv" in text
 
 
 def test_slow_signals_are_means_of_the_fast_ones():
     body = {"ecg": np.zeros((3, 512)), "respiration": np.arange(512.0), "temperature": np.full(512, 33.0)}
-    columns = {c[0]: c for c in tutorial.columns(np.zeros((32, 512)), body, np.zeros(512), 256)}
+    columns = {c[0]: c for c in written.tutorial_columns(np.zeros((32, 512)), body, np.zeros(512), 256)}
     assert columns["RESP"][1][:2].tolist() == [3.5, 11.5] and columns["RESP"][4] == 32
 
 
 @pytest.mark.parametrize(("rating", "stored"), [(1, -10), (2, -8), (3, -5), (5, 0), (8, 8), (9, 10)])
 def test_ratings_of_the_tutorial(rating, stored):
-    assert tutorial.stored_rating(rating) == stored
+    assert sheet.stored_rating(rating) == stored
 
 
 def test_full_scale_has_the_trials_of_the_real_set(tmp_path, monkeypatch):

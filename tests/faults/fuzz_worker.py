@@ -56,7 +56,12 @@ def openface(home: Path) -> Path:
     names = ["frame", "face_id", "timestamp", "confidence", "success", "AU01_r", "AU06_r", "AU12_r", "AU12_c"]
     names += [f"{axis}_{k}" for axis in "xy" for k in range(68)]
     rng = np.random.default_rng(0)
-    rows = [[k + 1, 0, k / 8.02, 0.98, 1, *rng.random(3), 1, *(50 + 20 * rng.random(136))] for k in range(80)]
+    face = np.full((2, 68), 60.0) + np.array([[20.0], [10.0]]) * np.linspace(-1, 1, 68)
+    face[:, 36:42], face[:, 42:48] = [[68.0], [52.0]], [[92.0], [52.0]]  # the eyes
+    rows = [
+        [k + 1, 0, k / 8.02, 0.98, 1, *rng.random(3), 1, *(face + rng.normal(0, 0.2, face.shape)).ravel()]
+        for k in range(80)
+    ]
     text = "\n".join([", ".join(names), *(", ".join(f"{v:.4g}" for v in row) for row in rows)])
     for film in home.rglob("*.avi"):
         film.with_suffix(".csv").write_text(text)

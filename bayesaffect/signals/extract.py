@@ -144,7 +144,7 @@ def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extr
         raise InputError(
             f"the recording has none of {', '.join(names)}", remedy="the trials go on without this modality"
         )
-    return block._replace(data=block.data.assign_attrs(encoder=family))
+    return block._replace(data=block.data.assign_attrs(encoder=block.data.attrs.get("encoder", family)))
 
 
 def _mask(block: Block, modality: str, trial: list[str], minimum: float) -> tuple[Block, list[Omission]]:

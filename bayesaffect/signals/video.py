@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
@@ -12,14 +13,19 @@ from bayesaffect.errors import InputError
 
 AHEAD = 5.0  # s: a first frame later than this is worth a seek
 LATE = 0.5  # s: the frame that stands in for a dropped one may be this much later
+Convert = Callable[[av.VideoFrame], np.ndarray]
 
 
-def read_frames(path: str | os.PathLike, wanted: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (frame number, grey image (row, column) uint8) for the frame numbers ``wanted``, in increasing order.
+def read_frames(
+    path: str | os.PathLike, wanted: np.ndarray, *, colour: bool = False
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (frame number, image uint8) for the frame numbers ``wanted``, in increasing order.
 
-    Frames are counted from 0 at the file's nominal rate, by time stamps where there are any. Where every frame
-    is coded on its own (MJPEG), the others are not decoded; elsewhere decoding begins at the last key frame before
-    the first one wanted and ends at the last one wanted. Numbers beyond the file's end are not yielded.
+    Images are grey (row, column), or RGB (row, column, 3) for ``colour``. Frames are counted from 0 at the file's
+    nominal rate, by time stamps where there are any. Where every frame is coded on its own (MJPEG), the others are
+    not decoded; elsewhere decoding begins at the last key frame before the first one wanted, ends at the last one
+    wanted, and leaves out the frames between that no other frame refers to. Numbers beyond the file's end are not
+    yielded.
 
     Raises
     ------
@@ -37,21 +43,22 @@ def read_frames(path: str | os.PathLike, wanted: np.ndarray) -> Iterator[tuple[i
                 raise InputError(
                     "the file holds no video stream", where=path, remedy="restore it, or leave the face out"
                 )
-            yield from _pick(_frames(container, wanted), wanted, float(container.streams.video[0].average_rate or 25))
+            rate = float(container.streams.video[0].average_rate or 25)
+            yield from _pick(_frames(container, wanted), wanted, rate, _colours if colour else _luma)
     except av.FFmpegError as error:
         what = f"the video cannot be read ({error.strerror or type(error).__name__})"
         raise InputError(what, where=path, remedy="restore or re-encode it, or leave the face out") from None
 
 
 def _pick(
-    frames: Iterator[tuple[int, av.VideoFrame]], wanted: np.ndarray, rate: float
+    frames: Iterator[tuple[int, av.VideoFrame]], wanted: np.ndarray, rate: float, convert: Convert
 ) -> Iterator[tuple[int, np.ndarray]]:
     position = 0
     for number, frame in frames:
         image = None
         while position < wanted.size and number >= wanted[position]:
             if number - wanted[position] <= LATE * rate:
-                image = _luma(frame) if image is None else image
+                image = convert(frame) if image is None else image
                 yield int(wanted[position]), image
             position += 1
         if position == wanted.size:
@@ -76,9 +83,26 @@ def _frames(container, wanted: np.ndarray) -> Iterator[tuple[int, av.VideoFrame]
         else:
             container.seek(origin, stream=stream, backward=True)
     count = 0
-    for frame in _until_broken(container.decode(stream)):
+    for frame in _until_broken(_needed(container, stream, wanted, origin, rate)):
         yield (count if frame.pts is None else _number(frame, origin, stream.time_base, rate)), frame
         count += 1
+
+
+def _needed(container, stream, wanted: np.ndarray, origin: int, rate: float) -> Iterator[av.VideoFrame]:
+    """Decoded frames, without those that are not wanted, stand in for none that is missing, and are not referred to."""
+    numbers, seen = wanted.tolist(), set()
+    context, step, stamped = stream.codec_context, float(stream.time_base) * rate, True
+    for packet in container.demux(stream):
+        stamped = stamped and (not packet.size or packet.pts is not None)
+        if packet.size and stamped:
+            number = round((packet.pts - origin) * step)
+            seen.add(number)
+            last = bisect.bisect_right(numbers, number) - 1  # the latest one wanted up to here
+            skip = last < 0 or (numbers[last] != number and numbers[last] in seen)
+            context.skip_frame = "NONREF" if skip else "DEFAULT"
+        elif packet.size:  # without time stamps frames are counted, so all of them are needed
+            context.skip_frame = "DEFAULT"
+        yield from packet.decode()
 
 
 def _independent_frames(container, stream, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -122,5 +146,9 @@ def _luma(frame: av.VideoFrame) -> np.ndarray:
         plane = frame.planes[0]
         if frame.format.is_planar or frame.format.name == "gray":
             rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            return rows[: frame.height, : frame.width].copy()
+            return rows[: frame.height, : frame.width]  # a view keeps its frame alive, and costs nothing
     return frame.to_ndarray(format="gray")
+
+
+def _colours(frame: av.VideoFrame) -> np.ndarray:
+    return frame.to_ndarray(format="rgb24")

@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import cv2
 import numpy as np
@@ -5,7 +7,9 @@ import pytest
 
 from bayesaffect.errors import InputError
 from bayesaffect.signals import face
-from bayesaffect.signals.expression import MEASURES, measure_expression
+from bayesaffect.signals.face.cascade import turned
+from bayesaffect.signals.face.expression import MEASURES, measure_expression
+from bayesaffect.signals.face.track import align, credible, frame_numbers
 from bayesaffect.signals.video import read_frames
 from bayesaffect.simulate.face import draw_face, draw_looks
 from bayesaffect.types import Video
@@ -83,6 +87,12 @@ def test_face_that_leaves_is_invisible_until_it_returns(tmp_path):
     assert not crops[20:40].any() and np.isnan(points[20:40]).all()
 
 
+def test_frames_are_taken_at_even_distances_whatever_the_two_rates():
+    video = Video("v.avi", 3.0, 20.0)
+    assert set(np.diff(frame_numbers(video, 3 + (np.arange(40) + 0.5) / 4))) == {5}
+    assert frame_numbers(video, np.array([3.0, 3.024, 3.026, 2.9])).tolist() == [0, 0, 1, -2]
+
+
 def test_times_beyond_the_video_are_invisible_and_none_inside_is_an_error(tmp_path):
     video = write(tmp_path / "v.avi", [picture()] * 10)
     assert face.track_faces(video, np.array([100.5, 90.0, 130.0]))[1].tolist() == [True, False, False]
@@ -105,6 +115,82 @@ def test_half_a_video_gives_its_half(tmp_path):
     (tmp_path / "v.avi").write_bytes(whole[: len(whole) // 2])
     visible = face.track_faces(video, 100 + np.arange(40) / 10)[1]
     assert visible[:15].all() and not visible[25:].any()
+
+
+def test_frames_that_nothing_refers_to_may_be_left_out_and_none_else(tmp_path):
+    """Frames between wanted ones are skipped by the decoder; what is shown is what decoding everything shows."""
+    path, rng = tmp_path / "b.mp4", np.random.default_rng(3)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=20, options={"g": "12", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, "yuv420p", 2_000_000
+        for k in range(60):
+            stamp = k if k < 29 else k + 1  # frame 29 was dropped when this was recorded; a B frame stands in for it
+            frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (48, 64)).astype(np.uint8), format="gray")
+            frame.pts, frame.time_base = stamp, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        kinds = [str(frame.pict_type) for frame in container.decode(video=0)]
+    assert len(set(kinds)) > 2  # there are frames that nothing refers to
+    every = dict(read_frames(path, np.arange(61)))
+    for wanted in ([1, 7, 29, 44], [2, 29], np.arange(0, 61, 7)):
+        some = dict(read_frames(path, np.array(wanted)))
+        assert list(some) == list(wanted) and all(np.array_equal(every[k], some[k]) for k in some)
+
+
+def test_colours_are_those_of_the_picture(tmp_path):
+    colour = (200, 60, 30)  # BGR
+    video = write(tmp_path / "v.avi", [np.full((240, 320, 3), colour, np.uint8)] * 3)
+    _, image = next(read_frames(video.path, np.array([1]), colour=True))
+    np.testing.assert_allclose(image.mean(axis=(0, 1)), colour[::-1], atol=6)
+
+
+@pytest.mark.parametrize("roll", [-28, 28])
+def test_head_on_one_side_is_followed_and_set_upright(tmp_path, roll):
+    upright = picture()
+    turn = cv2.getRotationMatrix2D((160, 125), -roll, 1.0)
+    images = [upright] * 10 + [cv2.warpAffine(upright, turn, SIZE, borderMode=1)] * 20
+    crops, visible, points = face.track_faces(write(tmp_path / "v.avi", images), 100 + np.arange(30) / 10)
+    assert visible.all()
+    right = points[:, 1] - points[:, 0]
+    tilt = np.degrees(np.arctan2(right[:, 1], right[:, 0]))
+    assert abs(tilt[8]) < 8 and abs(tilt[-1] - roll) < 10
+    likeness = np.corrcoef(crops[8].ravel(), crops[-1].ravel())[0, 1]
+    assert likeness > 0.75
+
+
+def test_crops_are_the_similarity_that_puts_the_eyes_in_place():
+    rows, columns = np.mgrid[0:400, 0:500]
+    for eyes in ([[180.0, 200.0], [300.0, 215.0]], [[200.0, 190.0], [222.0, 184.0]], [[20.0, 30.0], [140.0, 25.0]]):
+        eyes = np.array(eyes)
+        spread = 0.06 * np.linalg.norm(eyes[1] - eyes[0])
+        dots = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2)) for x, y in eyes)
+        crop = align(np.round(40 + 200 * dots).astype(np.uint8), eyes, 40).astype(float) - 40
+        at = np.arange(40) + 0.5
+        for half, goal in ((slice(0, 20), 0.3), (slice(20, 40), 0.7)):
+            part = np.maximum(crop[:, half] - 20, 0)
+            np.testing.assert_allclose(part.sum(0) @ at[half] / part.sum(), 40 * goal, atol=0.35)
+            np.testing.assert_allclose(part.sum(1) @ at / part.sum(), 40 * 0.35, atol=0.35)
+
+
+@pytest.mark.parametrize(
+    ("eyes", "good"),
+    [
+        ([[100, 90], [160, 95]], True),
+        ([[100, 90], [100, 90]], False),
+        ([[100, 90], [np.nan, 95]], False),
+        ([[-400, 90], [-340, 90]], False),
+        ([[20, 90], [300, 95]], False),
+    ],
+)
+def test_eyes_that_no_face_has_are_not_aligned(eyes, good):
+    assert credible(np.array(eyes, float), (240, 320)) == good
+
+
+def test_points_turn_clockwise_about_the_middle_of_the_box():
+    np.testing.assert_allclose(turned(np.array([[0.9, 0.5], [0.5, 0.9]]), 90), [[0.5, 0.9], [0.1, 0.5]], atol=1e-12)
+    c, s = np.cos(np.radians(30)), np.sin(np.radians(30))
+    np.testing.assert_allclose(turned(np.array([[0.7, 0.4]]), 30), [[0.5 + 0.2 * c + 0.1 * s, 0.5 + 0.2 * s - 0.1 * c]])
 
 
 def test_landmarks_of_a_picture():
@@ -160,6 +246,27 @@ def test_uniform_crop_gives_finite_proxies():
 def test_block_marks_the_trial_without_a_face(tmp_path):
     video = write(tmp_path / "v.avi", [picture()] * 30 + [EMPTY] * 30)
     block = face.extract_block(video, [(100.0, 102.0), (103.5, 105.5), (102.0, 104.0)], rate=4.0, size=32)
-    assert block.present.tolist() == [True, False, True] and block.quality.tolist() == [1, 0, 0.5]
+    assert block.present.tolist() == [True, False, True]
+    assert block.quality[0] > 0.8 and block.quality[1] == 0 and 0.3 < block.quality[2] <= 0.5
     assert "no face" in block.reasons[1] and block.data["crops"].shape == (3, 8, 32, 32)
     assert block.data["visible"].dtype == np.uint8 and np.isfinite(block.data["features"][[0, 2]]).all()
+
+
+def test_block_holds_what_networks_had_and_measures_beside_it(tmp_path):
+    video = write(tmp_path / "v.avi", [picture(smile=np.sin(k / 5)) for k in range(50)])
+    windows = [(100.0, 102.0), (102.5, 104.5)]
+    block = face.extract_block(video, windows, rate=5.0)
+    crops, visible, _ = face.track_faces(video, 100 + np.concatenate([np.arange(10), 12.5 + np.arange(10)]) / 5 + 0.1)
+    np.testing.assert_array_equal(block.data["crops"].values.reshape(-1, 48, 48), crops)
+    expected = face.extract_action_units(crops[10:], visible[10:])
+    np.testing.assert_allclose(block.data["features"][1], expected, rtol=1e-6)
+    assert list(block.data["feature"].values) == list(expected["feature"].values)
+    measured = block.measures["features"].sel(feature=["lip_width_mean", "lip_width_velocity_per_s"])[1]
+    wanted = expected.sel(feature=["lip_width_mean", "lip_width_velocity"]) * [1, 5]
+    np.testing.assert_allclose(measured, wanted, rtol=1e-5)
+    assert block.measures["coactivation"].shape == (2, 7, 7)
+
+
+def test_backends_are_known_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"embedded, pyfeat, tables"):
+        face.extract_block(Video("v.avi", 0.0, 10.0), [(0.0, 1.0)], backend="mediapipe")

@@ -22,6 +22,7 @@ MEASURES = (
     "mouth_opening",  # AU25, AU26
 )
 STATISTICS = ("mean", "sd", "velocity")
+CHUNK = 256  # crops that are measured at once
 
 
 def extract_action_units(crops: np.ndarray, visible: np.ndarray) -> xr.DataArray:
@@ -32,7 +33,7 @@ def extract_action_units(crops: np.ndarray, visible: np.ndarray) -> xr.DataArray
 
     Parameters
     ----------
-    crops : uint8 (frame, row, column), as from `face.track_faces`.
+    crops : uint8 (frame, row, column), as from `track_faces`.
     visible : bool (frame,).
 
     Returns
@@ -43,20 +44,37 @@ def extract_action_units(crops: np.ndarray, visible: np.ndarray) -> xr.DataArray
     ------
     InputError : crops that are not square pictures of 24 px or more, or another number of flags.
     """
+    return summarise(proxies(crops, visible))
+
+
+def proxies(crops: np.ndarray, visible: np.ndarray) -> xr.DataArray:
+    """`measure_expression` of visible frames, (frame, unit), NaN in others; errors as in `extract_action_units`."""
     visible = np.asarray(visible, dtype=bool)
     if crops.ndim != 3 or crops.shape[1] != crops.shape[2] or crops.shape[1] < 24 or len(crops) != visible.size:
         raise InputError(
             f"crops have shape {crops.shape} for {visible.size} flags", remedy="give (frame, n, n), n >= 24"
         )
-    names = [f"{measure}_{statistic}" for measure in MEASURES for statistic in STATISTICS]
-    values = np.full((len(MEASURES), len(STATISTICS)), np.nan)
-    if visible.any():
-        track = np.full((visible.size, len(MEASURES)), np.nan)
-        track[visible] = measure_expression(crops[visible])
-        pairs = visible[1:] & visible[:-1]
-        velocity = np.abs(np.diff(track, axis=0))[pairs].mean(axis=0) if pairs.any() else np.zeros(len(MEASURES))
-        values = np.stack([track[visible].mean(axis=0), track[visible].std(axis=0), velocity], axis=1)
-    return xr.DataArray(values.ravel(), dims="feature", coords={"feature": names})
+    values, rows = np.full((visible.size, len(MEASURES)), np.nan), np.flatnonzero(visible)
+    for first in range(0, rows.size, CHUNK):
+        chunk = rows[first : first + CHUNK]
+        values[chunk] = measure_expression(crops[chunk])
+    return xr.DataArray(values, dims=("frame", "unit"), coords={"unit": list(MEASURES)}, attrs={"prominence": 0.0})
+
+
+def summarise(track: xr.DataArray) -> xr.DataArray:
+    """Mean, sd and velocity of each column of (frame, name), as (feature,); rows with a NaN are frames not seen.
+
+    Velocity is per frame, as networks read it; `dynamics.describe` gives it per second.
+    """
+    values, names = track.values, track[track.dims[1]].values
+    seen = np.isfinite(values).all(axis=1)
+    table = np.full((len(names), len(STATISTICS)), np.nan)
+    if seen.any():
+        pairs = seen[1:] & seen[:-1]
+        velocity = np.abs(np.diff(values, axis=0))[pairs].mean(axis=0) if pairs.any() else np.zeros(len(names))
+        table = np.stack([values[seen].mean(axis=0), values[seen].std(axis=0), velocity], axis=1)
+    features = [f"{name}_{statistic}" for name in names for statistic in STATISTICS]
+    return xr.DataArray(table.ravel(), dims="feature", coords={"feature": features})
 
 
 def measure_expression(crops: np.ndarray) -> np.ndarray:

@@ -43,11 +43,18 @@ def export(trials: Trials, folder: Path, *, suffix: str = "csv", standardised: b
             if suffix == "csv":
                 frame.to_csv(temporary, index=False)
             elif suffix == "parquet":
-                frame.to_parquet(temporary, index=False)
+                _write_parquet(frame, temporary)
             else:
                 np.savez(temporary, **_arrays(trials, modality, frame, wide=not standardised))
         paths.append(path)
     return paths
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path):
+    try:
+        frame.to_parquet(path, index=False)
+    except ImportError:
+        raise InputError("Parquet files need the package pyarrow", remedy="install it, or choose csv or npz") from None
 
 
 def _index(trials: Trials, modality: str) -> dict[str, np.ndarray]:

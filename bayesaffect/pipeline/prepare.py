@@ -18,6 +18,7 @@ from bayesaffect.files import atomic, claim, key, write_json
 from bayesaffect.io import store
 from bayesaffect.pipeline import sessions, stages
 from bayesaffect.pipeline.settings import Settings
+from bayesaffect.signals import face
 from bayesaffect.signals.extract import Extraction, extract
 from bayesaffect.signals.standardise import standardise
 from bayesaffect.types import Listing, Omission, Recording, Source, Target, Trials
@@ -55,6 +56,8 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
         listing = scan(settings)
         tasks, missing = _tasks(workspace, settings, listing)
         todo = [task for task in tasks if not (task.path.is_file() or _refusal(task.path).is_file())]
+        if todo and settings.extraction.face_backend != Extraction.face_backend:
+            face.require(settings.extraction.face_backend)
         peak = _run(todo, jobs)
         facts |= {"recordings": len(tasks), "prepared": len(todo), "peak_bytes": max(peak, stages.peak_memory())}
         folder = workspace / "prepared"
@@ -63,7 +66,7 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
         with claim(folder / CLAIMS, "joined", wait=True):
             if joined.is_file() and (folder / "sessions.csv").is_file():
                 return store.load_trials(joined)
-            trials, table = _join(settings, listing, tasks, missing, folder)
+            trials, table = _join(settings, listing, tasks, missing, folder=folder, jobs=jobs)
             for old in joined.parent.glob("*.nc"):  # of earlier settings: quickly made again
                 old.unlink(missing_ok=True)
             store.save_trials(trials, joined)
@@ -119,17 +122,17 @@ def _names(tasks: list[Task]) -> list[tuple[str, bool]]:
 
 
 def _join(
-    settings: Settings, listing: Listing, tasks: list[Task], missing: list[Omission], folder: Path
+    settings: Settings, listing: Listing, tasks: list[Task], missing: list[Omission], *, folder: Path, jobs: int
 ) -> tuple[Trials, pd.DataFrame]:
     """All recordings as one value, standardised; and what became of every session."""
     results, omissions = {}, [*listing.omissions, *missing]
-    for task in progress.track(tasks, "join recordings"):
-        if task.path.is_file():
-            results[task.source.name] = store.load_trials(task.path)
-        else:
-            refusal = Omission(**json.loads(_refusal(task.path).read_text(encoding="utf-8")))
-            results[task.source.name] = refusal
-            omissions.append(refusal)
+    loaded = joblib.Parallel(n_jobs=max(1, min(jobs, len(tasks))), return_as="generator")(
+        joblib.delayed(_load_one)(task.path) for task in tasks
+    )
+    for task, result in zip(tasks, progress.track(loaded, "join recordings", total=len(tasks)), strict=True):
+        results[task.source.name] = result
+        if isinstance(result, Omission):
+            omissions.append(result)
     table = sessions.outcomes(listing, results)
     parts = {task.source: results[task.source.name] for task in tasks}
     parts = {source: part for source, part in parts.items() if isinstance(part, Trials)}
@@ -203,8 +206,16 @@ def _prepare_one(task: Task, *, wait: bool) -> tuple[Task | None, int]:
                 refused = Omission.from_error(error, scope="recording", where=task.source.name)
                 write_json(_refusal(task.path), asdict(refused))
             else:
-                store.save_trials(replace(trials, omissions=(*omissions, *trials.omissions)), task.path)
+                trials = replace(trials, omissions=(*omissions, *trials.omissions))
+                store.save_trials(_decided(trials, recording, task.modalities), task.path)
     return None, stages.peak_memory()
+
+
+def _load_one(path: Path) -> Trials | Omission:
+    """What `_prepare_one` left: trials, or the reason why there are none."""
+    if path.is_file():
+        return store.load_trials(path)
+    return Omission(**json.loads(_refusal(path).read_text(encoding="utf-8")))
 
 
 def _held(recording: Recording, modalities: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -214,6 +225,16 @@ def _held(recording: Recording, modalities: Mapping[str, tuple[str, ...]]) -> di
     """
     here = {*recording.signals, *recording.videos}
     return {m: names for m, names in modalities.items() if here & set(names)} or dict(modalities)
+
+
+def _decided(trials: Trials, recording: Recording, modalities: Mapping[str, tuple[str, ...]]) -> Trials:
+    """The trials with what the reader decided about a signal (its unit, say) in ``attrs["decision"]`` of its inputs."""
+    inputs = {}
+    for modality, block in trials.inputs.items():
+        signals = {name: recording.signals[name] for name in modalities[modality] if name in recording.signals}
+        told = [f"{name}: {a.attrs['decision']}" for name, a in signals.items() if a.attrs.get("decision")]
+        inputs[modality] = block.assign_attrs(decision="; ".join(told)) if told else block
+    return replace(trials, inputs=inputs)
 
 
 def _refusal(path: Path) -> Path:

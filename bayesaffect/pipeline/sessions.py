@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesaffect.types import Listing, Omission, Source, Trials
 
-COLUMNS = ("session", "subject", "role", "outcome", "trials", "modalities", "why")
+COLUMNS = ("session", "subject", "role", "outcome", "trials", "modalities", "why", "decided")
 
 
 def outcomes(listing: Listing, results: Mapping[str, Trials | Omission | None]) -> pd.DataFrame:
@@ -20,27 +20,29 @@ def outcomes(listing: Listing, results: Mapping[str, Trials | Omission | None]) 
     results : name of a source -> its trials, the reason why there are none, or ``None`` where it was not asked for.
 
     Outcome is ``used``, ``used in part`` (a modality or a trial of it is missing or masked), ``baseline``,
-    ``not used`` (a neutral clip without ``--baseline neutral``) or ``left out``; ``why`` joins the reasons.
+    ``not used`` (a neutral clip without ``--baseline neutral``) or ``left out``; ``why`` joins the reasons,
+    ``decided`` tells what the reader decided about a signal's unit.
     """
     rows = [_row(source, results.get(source.name), listing) for source in listing.sources]
     for omission in listing.omissions:
         if omission.scope != "modality":
-            rows.append((Path(omission.where).name or omission.where, "", "", "left out", 0, "", omission.what))
+            rows.append((Path(omission.where).name or omission.where, "", "", "left out", 0, "", omission.what, ""))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _row(source: Source, result: Trials | Omission | None, listing: Listing) -> tuple:
     head = (source.name, source.subject, source.role)
     if result is None:
-        return (*head, "not used", 0, "", "neutral clips were not asked for")
+        return (*head, "not used", 0, "", "neutral clips were not asked for", "")
     if isinstance(result, Omission):
-        return (*head, "left out", 0, "", result.what)
+        return (*head, "left out", 0, "", result.what, "")
     here = [m for m in result.modalities if result.present.sel(modality=m).any()]
     mine = [o for o in listing.omissions if o.scope == "modality" and _within(o.where, source)]
     reasons = list(dict.fromkeys(o.what for o in [*mine, *result.omissions]))
     whole = len(here) == len(listing.modalities) and bool(result.present.all()) and not reasons
     outcome = "baseline" if source.role == "neutral" else "used" if whole else "used in part"
-    return (*head, outcome, result.present.sizes["trial"], " ".join(here), "; ".join(reasons))
+    decided = "; ".join(text for block in result.inputs.values() if (text := block.attrs.get("decision")))
+    return (*head, outcome, result.present.sizes["trial"], " ".join(here), "; ".join(reasons), decided)
 
 
 def _within(where: str, source: Source) -> bool:

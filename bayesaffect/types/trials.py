@@ -96,7 +96,7 @@ class Trials:
         names = list(dict.fromkeys(name for p in parts for name in p.inputs))
 
         def join(values):
-            options = {"join": "exact", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+            options = {"join": "exact", "coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
             return xr.concat(values, dim="trial", **options)
 
         inputs = {}
@@ -128,7 +128,7 @@ def _join_measures(parts: list[Trials], names: list[str]) -> dict[str, xr.Datase
             for p in parts
         ]
         if any(block.data_vars for block in blocks):
-            options = {"join": "outer", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+            options = {"join": "outer", "coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
             joined[name] = xr.concat(blocks, dim="trial", data_vars="all", **options)
     return joined
 

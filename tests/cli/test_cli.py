@@ -40,6 +40,7 @@ def test_scripts_are_the_same_verbs(script):
             ("study", "{tmp}", "{tmp}/ws", "--format", "betamax"),
             "there is no format 'betamax'; choose one of mahnob, deap, e4, description",
         ),
+        (("prepare", "{tmp}", "{tmp}/ws", "--baseline", "moon"), "there is no baseline 'moon'; choose one of trials"),
         (("study", "{tmp}", "{tmp}/ws"), "Sessions"),
         (("study", "{tmp}/none", "{tmp}/ws", "--format", "e4"), "Raw_data"),
         (("fuse", "{tmp}/none.csv", "{tmp}/ws"), "none.csv"),

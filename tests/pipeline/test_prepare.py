@@ -31,6 +31,7 @@ def workspace(tmp_path_factory):
 def test_neutral_clips_are_the_baseline_and_no_trials(workspace):
     table = pd.read_csv(workspace / "prepared" / "sessions.csv", keep_default_na=False)
     assert (table["outcome"] == "baseline").sum() == 8 == (table["outcome"] == "used").sum()
+    assert table["decided"].str.contains("eda: ").all()  # Ohm or nS: the unit was decided, and is on record
     assert run("export", "features", workspace, "--standardised") == 0
     physio = pd.read_csv(workspace / "features" / "physio.csv")
     assert len(physio) == 8 and "S01/N01" not in set(physio["trial"])
@@ -66,3 +67,10 @@ def test_a_second_run_opens_no_recording(workspace, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     out = capsys.readouterr().out
     assert out.count("  baseline  ") == 8 and "disk:" in out and "time of the last run: prepare" in out
+
+
+def test_a_face_backend_that_is_not_there_is_refused_at_once(workspace, tmp_path, capsys):
+    data = json.loads((workspace / "study.json").read_text())["dataset"]
+    assert run("prepare", data, tmp_path / "ws", "--face", "mirror") == 2
+    assert "there is no face backend 'mirror'; use one of embedded, pyfeat, tables" in capsys.readouterr().err
+    assert not list((tmp_path / "ws" / "prepared").glob("S*"))

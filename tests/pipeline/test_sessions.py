@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -27,7 +29,11 @@ def table():
     )
     listing = Listing("mahnob", "/d", (TARGET,), {"eeg": ("eeg",), "face": ("face",)}, tuple(sources), omissions)
     refused = Omission("/d/c/a.bdf", "is cut short", "", "recording")
-    results = {"S1/a": trials("a", True, True), "S1/b": trials("b", True, False), "S1/c": refused}
+    first = trials("a", True, True)
+    first = replace(
+        first, inputs={**first.inputs, "eeg": first.inputs["eeg"].assign_attrs(decision="eda: resistance in Ohm")}
+    )
+    results = {"S1/a": first, "S1/b": trials("b", True, False), "S1/c": refused}
     return outcomes(listing, results | {"S1/N": trials("N", True, True)})
 
 
@@ -41,4 +47,5 @@ def test_every_session_has_one_row_and_an_outcome(table):
 def test_reasons_stand_with_their_session_only(table):
     why = dict(zip(table["session"], table["why"], strict=True))
     assert why["S1/a"] == "the video is missing" and why["S1/b"] == "face: dark"
+    assert table["decided"][0] == "eda: resistance in Ohm" and table["decided"][1] == ""
     assert why["S1/c"] == "is cut short" and why["7"] == "no rating" and why["S1/N"] == ""

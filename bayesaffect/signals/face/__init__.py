@@ -7,7 +7,7 @@ A backend is a function (video, times, size=) -> `FaceTrack`:
 - ``"tables"``: csv files of OpenFace 2 and py-feat that were computed elsewhere.
 """
 
-from bayesaffect.signals.face.block import BACKENDS, extract_block
+from bayesaffect.signals.face.block import BACKENDS, extract_block, require
 from bayesaffect.signals.face.embedded import POINTS, detect_facial_landmarks, track_faces
 from bayesaffect.signals.face.expression import extract_action_units
 from bayesaffect.signals.face.track import FaceTrack
@@ -19,5 +19,6 @@ __all__ = [
     "detect_facial_landmarks",
     "extract_action_units",
     "extract_block",
+    "require",
     "track_faces",
 ]

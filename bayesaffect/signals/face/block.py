@@ -90,6 +90,18 @@ def find_backend(name: str) -> Backend:
     return importlib.import_module(f"bayesaffect.signals.face.{name}").analyse
 
 
+def require(backend: str):
+    """Refuse a backend that is unknown, or whose package or weights are not here, before any recording is opened.
+
+    Raises
+    ------
+    InputError : as `extract_block` would for every recording.
+    """
+    find_backend(backend)
+    if backend == "pyfeat":
+        importlib.import_module("bayesaffect.signals.face.pyfeat").load_detector("cpu")
+
+
 def _columns(track: FaceTrack) -> xr.DataArray:
     """Units, emotions and affect side by side (frame, unit); a frame without a face is NaN in all of them."""
     parts = [track.units]

@@ -78,8 +78,9 @@ def load_detector(device: str):
     """
     try:
         module = importlib.import_module("feat.detector_v2")
-    except ModuleNotFoundError as error:
-        what = f"py-feat cannot be imported ({error.name} is not installed)"
+    except (ImportError, RuntimeError, OSError) as error:  # the latter: torchvision of another torch
+        missing = getattr(error, "name", None)
+        what = f"py-feat cannot be imported ({f'{missing} is not installed' if missing else error})"
         remedy = 'pip install "bayesaffect[face]", or use the backend "embedded"'
         raise InputError(what, remedy=remedy) from None
     with _offline(), _gradients_kept(module.torch):

@@ -43,6 +43,9 @@ def read_frames(
                 raise InputError(
                     "the file holds no video stream", where=path, remedy="restore it, or leave the face out"
                 )
+            if container.streams.video[0].codec_context is None:
+                what = "the video's coding is not one that can be decoded"
+                raise InputError(what, where=path, remedy="restore or re-encode it, or leave the face out")
             rate = float(container.streams.video[0].average_rate or 25)
             yield from _pick(_frames(container, wanted), wanted, rate, _colours if colour else _luma)
     except av.FFmpegError as error:

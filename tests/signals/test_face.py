@@ -109,6 +109,14 @@ def test_unreadable_video_names_file_and_remedy(tmp_path, content):
         face.track_faces(Video(str(path), 0.0, 25.0), np.array([0.0]))
 
 
+def test_coding_that_nobody_knows_names_file_and_remedy(tmp_path):
+    write(tmp_path / "odd.avi", [EMPTY] * 3)
+    content = (tmp_path / "odd.avi").read_bytes().replace(b"MJPG", b"\xfe\xff\x00\x01")
+    (tmp_path / "odd.avi").write_bytes(content)
+    with pytest.raises(InputError, match=r"odd\.avi.*re-encode"):
+        list(read_frames(tmp_path / "odd.avi", np.arange(2)))
+
+
 def test_half_a_video_gives_its_half(tmp_path):
     video = write(tmp_path / "v.avi", [picture()] * 40)
     whole = (tmp_path / "v.avi").read_bytes()

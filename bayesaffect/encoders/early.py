@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bayesaffect.encoders.eeg import Eeg
+from bayesaffect.encoders.eeg_raw import EegRaw
 from bayesaffect.encoders.face import Face
 from bayesaffect.encoders.heads import Block, Heads, Output
 from bayesaffect.encoders.physio import Physio
 from bayesaffect.types import Target
 
-STEMS = {"eeg": Eeg, "face": Face, "physio": Physio}
+STEMS = {"eeg": Eeg, "eeg_raw": EegRaw, "face": Face, "physio": Physio}
 
 
 class Early(nn.Module):

@@ -203,10 +203,11 @@ class Single(nn.Module):
 
     def calibrate(self, inputs: Mapping[str, Block], present: Tensor, truth: Mapping[str, Tensor]):
         """Take input moments and the prior from the training trials."""
-        block, here = self.stem.prepare(inputs[self.modality]), present[:, 0]
-        self.stem.calibrate({name: value[here] for name, value in block.items()})
+        here = present[:, 0]
+        block = {name: value[here] for name, value in self.stem.prepare(inputs[self.modality]).items()}
+        self.stem.calibrate(block)
         direct = self.stem.summary(block) if self.stem.direct else None
-        self.heads.calibrate(truth, direct)
+        self.heads.calibrate({name: value[here] for name, value in truth.items()}, direct)
 
     def forward(self, inputs: Mapping[str, Block], present: Tensor) -> Output:
         return self.heads(*self.stem(self.stem.prepare(inputs[self.modality])))

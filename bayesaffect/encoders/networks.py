@@ -20,7 +20,7 @@ def build(
 
     Parameters
     ----------
-    spec : modality -> {"encoder": "eeg" | "face" | "physio", "shapes": {variable: shape of one trial}}, as
+    spec : modality -> {"encoder": "eeg" | "eeg_raw" | "face" | "physio", "shapes": {variable: shape of one trial}}, as
         `bayesaffect.uncertainty.data.describe` takes it from Trials.
     modalities : one (its own encoder) or several (early fusion).
     dropout : probability in every dropout layer, in training and in Monte Carlo passes.
@@ -37,16 +37,13 @@ def build(
     ------
     InputError : for a modality that is not in ``spec`` or an encoder that does not exist.
     """
+    check_spec(spec, modalities)
     for modality in modalities:
-        if modality not in spec:
-            raise InputError(f"no modality {modality!r}", remedy=f"there are {list(spec)}")
         if spec[modality]["encoder"] not in STEMS:
             raise InputError(
                 f"modality {modality!r} asks for the encoder {spec[modality]['encoder']!r}",
                 remedy=f"there are {sorted(STEMS)}",
             )
-    if not modalities:
-        raise InputError("a network needs at least one modality")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if len(modalities) > 1:
@@ -54,3 +51,12 @@ def build(
         modality = modalities[0]
         stem = STEMS[spec[modality]["encoder"]](spec[modality]["shapes"], dropout=dropout)
         return Single(stem, modality, targets)
+
+
+def check_spec(spec: Mapping[str, Mapping], modalities: Sequence[str]):
+    """Refuse no modality at all, and one that is not in ``spec``, with an `InputError`."""
+    if not modalities:
+        raise InputError("a network needs at least one modality")
+    for modality in modalities:
+        if modality not in spec:
+            raise InputError(f"no modality {modality!r}", remedy=f"there are {list(spec)}")

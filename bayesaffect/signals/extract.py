@@ -12,6 +12,8 @@ from bayesaffect.errors import InputError
 from bayesaffect.signals.window import Block, cut_windows
 from bayesaffect.types import Omission, Recording, Segment, Target, Trials
 
+EEG_INPUTS = ("maps", "raw")
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -22,6 +24,7 @@ class Extraction:
     window_s : seconds taken from each segment; ``None`` takes segments whole, which must then be equally long.
     anchor : ``"end"``, the last seconds of a segment, or ``"start"``, the first.
     eeg_frame_s : length of a frame of band power in s.
+    eeg_input : what networks read of EEG: ``maps`` of band power, or ``raw`` windows beside them.
     line_frequency : mains in Hz.
     connectivity : also measure the connectivity of EEG channels (not read by networks; the slowest part of EEG).
     face_backend : what finds faces: ``embedded``, ``pyfeat``, or ``tables`` of an external analysis beside the videos.
@@ -33,6 +36,7 @@ class Extraction:
     window_s: float | None = 30.0
     anchor: str = "end"
     eeg_frame_s: float = 1.0
+    eeg_input: str = "maps"
     line_frequency: float = 50.0
     connectivity: bool = True
     face_backend: str = "embedded"
@@ -40,6 +44,11 @@ class Extraction:
     face_size: int = 48
     series_rate: float = 4.0
     minimum_quality: float = 0.1
+
+    def __post_init__(self):
+        if self.eeg_input not in EEG_INPUTS:
+            what = f"networks cannot read {self.eeg_input!r} of EEG"
+            raise InputError(what, remedy=f"choose one of {', '.join(EEG_INPUTS)}")
 
 
 def extract(recording: Recording, modalities: Mapping[str, tuple[str, ...]], settings: Extraction) -> Trials:
@@ -132,6 +141,7 @@ def _block(recording: Recording, names: tuple[str, ...], windows, settings: Extr
             recording.signals["eeg"],
             windows,
             frame_s=settings.eeg_frame_s,
+            raw=settings.eeg_input == "raw",
             line_frequency=settings.line_frequency,
             connectivity=settings.connectivity,
         )

@@ -11,7 +11,7 @@ import xarray as xr
 from bayesaffect.errors import InputError
 from bayesaffect.types import Omission, Trials
 
-COLUMNS = ("feature", "signal", "band", "channel")
+COLUMNS = ("feature", "signal", "band", "channel", "unit")
 LIMIT = 5.0
 
 
@@ -23,10 +23,11 @@ def standardise(trials: Trials, *, minimum_trials: int = 4, neutral: np.ndarray 
 
         z_ic = clip((x_ic - m_sc) / d_sc, -5, 5),     z_ic = 0 where d_sc is 0 (a constant column)
 
-    Columns are the dims feature, signal, band, channel of float variables; anything else (face crops, visibility)
+    Columns are the dims feature, signal, band, channel, unit of float variables; anything else (face crops, visibility)
     stays as it is.
     A feature ``<signal>_valid`` stays 0 or 1; where it is 0, the columns whose names begin with ``<signal>_``
-    are left out of m and d and become 0, the subject's mean.
+    are left out of m and d and become 0, the subject's mean. So are, of a variable with frames and units, the frames
+    in which ``visible`` (trial, frame) of the same block is 0.
 
     Reference trials are all of the subject's present trials. Where ``neutral``, bool (trial,), marks resting clips,
     they are the neutral ones alone: zero is then the person at rest, and a new person needs a baseline recording
@@ -79,7 +80,8 @@ def _scale(block: xr.Dataset, here: np.ndarray, reference: np.ndarray, subject: 
         shaped = here.reshape(-1, *[1] * (array.ndim - 1))
         columns = [d for d in array.dims if d in COLUMNS]
         if array.dtype.kind == "f" and columns:
-            changed[name] = _scale_array(array, columns, (here, reference), subject, valid)
+            hidden = block["visible"].values == 0 if "visible" in block and "unit" in array.dims else None
+            changed[name] = _scale_array(array, columns, (here, reference), subject, valid, hidden=hidden)
         elif not here.all():
             blank = np.nan if array.dtype.kind == "f" else np.zeros((), array.dtype)
             changed[name] = array.copy(data=np.where(shaped, array.values, blank).astype(array.dtype))
@@ -92,14 +94,17 @@ def _scale_array(
     rows_of: tuple[np.ndarray, np.ndarray],
     subject: np.ndarray,
     valid: dict,
+    *,
+    hidden: np.ndarray | None = None,
 ) -> xr.DataArray:
-    """The array scaled where it is present, by the reference trials of each subject (``rows_of``: both masks)."""
+    """The array scaled where it is present, by the reference trials of each subject (``rows_of``: both masks).
+
+    Entries that are ``hidden`` (trial, the dim that is no column) do not count and become 0.
+    """
     here, reference = rows_of
     order = ["trial", *columns, *(d for d in array.dims if d != "trial" and d not in columns)]
     moved = array.transpose(*order)
-    values = moved.values.astype(np.float64).reshape(
-        moved.shape[0], int(np.prod(moved.shape[1 : 1 + len(columns)])), -1
-    )
+    values = moved.values.reshape(moved.shape[0], int(np.prod(moved.shape[1 : 1 + len(columns)])), -1)
     names = [str(n) for n in array[columns[0]].values] if len(columns) == 1 and columns[0] in array.coords else []
     flag = np.array(
         [n.removesuffix("_valid") in valid and n.endswith("_valid") for n in names] or [False] * values.shape[1]
@@ -109,10 +114,12 @@ def _scale_array(
         owner = max((s for s in valid if name.startswith(f"{s}_")), key=len, default=None)
         if owner is not None and not flag[k]:
             use[:, k] &= valid[owner]
-    out = np.full(values.shape, np.nan)
+    out = np.full(values.shape, np.nan, array.dtype)  # doubles for one subject at a time: raw windows are large
     for person in np.unique(subject[here]):
         rows = np.flatnonzero(here & (subject == person))
-        kept = np.where(use[rows][..., None], values[rows], np.nan)
+        kept = np.where(use[rows][..., None], values[rows].astype(np.float64), np.nan)
+        if hidden is not None:
+            kept[np.broadcast_to(hidden[rows][:, None], kept.shape)] = np.nan
         known = kept[reference[rows]]
         count = np.maximum(np.isfinite(known).sum((0, 2)), 1)[:, None]
         mean = np.nansum(known, axis=(0, 2))[:, None] / count
@@ -121,7 +128,7 @@ def _scale_array(
         scaled = (kept - mean) / np.where(constant, 1.0, spread)
         out[rows] = np.where(constant | np.isnan(kept), 0.0, np.clip(scaled, -LIMIT, LIMIT))
     out[:, flag] = np.where(here[:, None, None], values[:, flag], np.nan)
-    result = moved.copy(data=out.reshape(moved.shape).astype(array.dtype))
+    result = moved.copy(data=out.reshape(moved.shape))
     return result.transpose(*array.dims)
 
 

@@ -113,3 +113,18 @@ def test_clinical_names_are_understood(real_data):
     repaired, truth = clean.sel(channel="EEG T4"), truth.sel(channel="EEG T4")
     assert np.corrcoef(repaired, truth)[0, 1] > 0.4 and 0.5 < float(repaired.std() / truth.std()) < 2
     assert "EEG F4_EEG F3" in eeg.frontal_asymmetry(eeg.extract_spectral_features(clean))["pair"].values
+
+
+def test_raw_windows_hold_the_power_that_the_maps_tell(real_eeg):
+    array, _ = real_eeg
+    block = eeg.extract_block(array, [(5.0, 35.0), (25.0, 55.0)], connectivity=False, raw=True).data
+    raw = block["raw"].values
+    assert np.isfinite(raw).all() and raw.shape[2] == 30 * 128 and np.abs(raw).max() < 200
+    seconds = raw.reshape(*raw.shape[:2], 30, 128)
+    psd, freqs = mne.time_frequency.psd_array_multitaper(seconds, 128, 0, 50, 4, normalization="full", verbose="ERROR")
+    for name, (low, high) in eeg.BANDS.items():
+        if low >= 4:  # a faded edge has power of its own below
+            power = np.log10(psd[..., (freqs >= low) & (freqs < high)].sum(-1) + FLOOR)
+            np.testing.assert_allclose(
+                np.median(power, axis=2), block["maps"].sel(band=name).median("frame"), atol=0.05
+            )

@@ -220,11 +220,12 @@ def test_whatever_the_samples_are_the_answer_is_a_block_or_a_sentence(seed):
     length = rng.uniform(0.2, seconds)
     windows = [(3 + at, 3 + at + length) for at in rng.uniform(-0.5, seconds - length + 0.5, 3)]
     try:
-        block = eeg.extract_block(signal, windows, line_frequency=rng.choice([0.0, 50.0]))
+        block = eeg.extract_block(signal, windows, line_frequency=rng.choice([0.0, 50.0]), raw=True)
     except InputError as error:
         assert str(error)
         return
     assert np.isfinite(block.data["maps"].values[block.present]).all()
+    assert np.isfinite(block.data["raw"].values[block.present]).all()
     assert all(bool(reason) != bool(here) for reason, here in zip(block.reasons, block.present, strict=True))
     assert ((block.quality >= 0) & (block.quality <= 1)).all()
     table = block.measures["connectivity"].values

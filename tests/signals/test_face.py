@@ -256,6 +256,8 @@ def test_block_marks_the_trial_without_a_face(tmp_path):
     block = face.extract_block(video, [(100.0, 102.0), (103.5, 105.5), (102.0, 104.0)], rate=4.0, size=32)
     assert block.present.tolist() == [True, False, True]
     assert block.quality[0] > 0.8 and block.quality[1] == 0 and 0.3 < block.quality[2] <= 0.5
+    units, seen = block.data["units"].values, block.data["visible"].values.astype(bool)
+    assert not units[~seen].any() and (units[seen] != 0).any(axis=1).all()
     assert "no face" in block.reasons[1] and block.data["crops"].shape == (3, 8, 32, 32)
     assert block.data["visible"].dtype == np.uint8 and np.isfinite(block.data["features"][[0, 2]]).all()
 
@@ -269,6 +271,8 @@ def test_block_holds_what_networks_had_and_measures_beside_it(tmp_path):
     expected = face.extract_action_units(crops[10:], visible[10:])
     np.testing.assert_allclose(block.data["features"][1], expected, rtol=1e-6)
     assert list(block.data["feature"].values) == list(expected["feature"].values)
+    assert block.data["units"].dims == ("trial", "frame", "unit") and block.data["units"].dtype == np.float32
+    np.testing.assert_allclose(block.data["units"][1], measure_expression(crops[10:]), rtol=1e-6)
     measured = block.measures["features"].sel(feature=["lip_width_mean", "lip_width_velocity_per_s"])[1]
     wanted = expected.sel(feature=["lip_width_mean", "lip_width_velocity"]) * [1, 5]
     np.testing.assert_allclose(measured, wanted, rtol=1e-5)

@@ -116,6 +116,9 @@ def test_emotions_reach_networks_and_measures(tmp_path, film):
     names = ["emotion_happiness_mean", "face_valence_mean", "face_arousal_mean"]
     np.testing.assert_allclose(block.measures["features"].sel(feature=names)[0], [0.7, 0.4, -0.2], rtol=1e-6)
     np.testing.assert_allclose(block.data["features"].sel(feature=names)[0], [0.7, 0.4, -0.2], rtol=1e-6)
+    series = block.data["units"].sel(unit=["emotion_happiness", "face_valence"])[0]
+    seen = block.data["visible"][0].values.astype(bool)
+    np.testing.assert_allclose(series[seen], np.tile([0.7, 0.4], (seen.sum(), 1)), rtol=1e-6)
     np.testing.assert_allclose(block.measures["features"].sel(feature="coactivation_AU06_AU12"), -1, atol=1e-6)
 
 

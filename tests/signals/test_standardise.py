@@ -90,6 +90,22 @@ def test_faces_are_left_alone_and_absent_trials_stay_nan(trials):
     assert np.isnan(done.inputs["body"]["features"].values[5]).all()
 
 
+def test_units_are_scaled_over_the_frames_with_a_face_and_zero_in_the_others(trials):
+    rng = np.random.default_rng(1)
+    visible = (rng.random((TRIALS, 6)) < 0.7).astype(np.uint8)
+    units = rng.normal([3.0, -20.0], [0.1, 4.0], (TRIALS, 6, 2)) * visible[..., None]
+    face = {"visible": (("trial", "frame"), visible), "units": (("trial", "frame", "unit"), units.astype(np.float32))}
+    trials.inputs["face"] = xr.Dataset(face, coords={"trial": trials.present["trial"].values, "unit": ["AU06", "AU12"]})
+    z, seen = standardise(trials).inputs["face"]["units"].values, visible.astype(bool)
+    assert z.dtype == np.float32 and (z[~seen] == 0).all()
+    for person in (slice(0, 8), slice(8, 16)):
+        np.testing.assert_allclose(z[person][seen[person]].mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(z[person][seen[person]].std(0), 1, atol=1e-5)
+    x = units[8:][seen[8:]][:, 1]
+    first = np.flatnonzero(seen[8])[0]
+    assert z[8, first, 1] == pytest.approx((units[8, first, 1] - x.mean()) / x.std(), abs=1e-4)
+
+
 def test_labels_do_not_matter_but_a_subject_stays_its_own(trials):
     full, alone = standardise(trials), standardise(trials.select(trials.subject.values == "b"))
     assert np.array_equal(of(full, "b", "body", "features"), of(alone, "b", "body", "features"))

@@ -29,11 +29,11 @@ def extract_block(
 ) -> Block:
     """What networks, people and baselines get of the face in the windows of one recording.
 
-    ``data``: ``crops`` uint8 (trial, frame, row, column), ``visible`` uint8 (trial, frame), ``features`` float32
-    (trial, feature): mean, sd and velocity per frame of the units; with real units also of the emotions, valence and
-    arousal that the backend gives. ``measures``: ``features`` (trial, feature), see `dynamics.describe`, and means of
-    emotions, valence and arousal; ``coactivation`` (trial, unit, other_unit). Quality: see `quality.judge`; a trial
-    without any face is not present.
+    ``data``: ``crops`` uint8 (trial, frame, row, column), ``visible`` uint8 (trial, frame), ``units`` float32 (trial,
+    frame, unit), 0 where not visible, and ``features`` float32 (trial, feature): mean, sd and velocity per frame of
+    the units; with real units, emotions, valence and arousal that the backend gives are among them. ``measures``:
+    ``features`` (trial, feature), see `dynamics.describe`, and means of emotions, valence and arousal;
+    ``coactivation`` (trial, unit, other_unit). Quality: see `quality.judge`; a trial without any face is not present.
 
     A table whose video is not there or cannot be decoded has no crops, and a block that showed black pictures would
     say what nobody saw. Such a block holds ``series`` (trial, signal, time), the units over time with straight lines
@@ -70,7 +70,10 @@ def extract_block(
     crops = [None] * shape[0]
     if track.crops is not None:
         crops = track.crops.reshape(*shape, size, size)
-        data = data.assign(crops=(("trial", "frame", "row", "column"), crops))
+        series = np.nan_to_num(columns.values).reshape(*shape, -1).astype(np.float32)
+        data = data.assign(
+            crops=(("trial", "frame", "row", "column"), crops), units=(("trial", "frame", "unit"), series)
+        ).assign_coords(unit=columns["unit"].values)
     else:
         series = np.stack([_bridged(part.values.T) for part in parts]).astype(np.float32)
         data = data.drop_vars(("visible", "frame")).assign(series=(("trial", "signal", "time"), series))

@@ -23,9 +23,13 @@ _live: Progress | None = None
 
 @contextlib.contextmanager
 def shown(console: Console | None = None) -> Iterator[None]:
-    """Show the bars of every `bar` and `track` inside the block (nested ones below one another)."""
+    """Show the bars of every `bar` and `track` inside the block (nested ones below one another).
+
+    Nothing is shown where the output is not a terminal.
+    """
     global _live
-    if _live is not None:
+    console = console or Console(stderr=True)
+    if _live is not None or not console.is_terminal:
         yield
         return
     columns = (
@@ -37,12 +41,17 @@ def shown(console: Console | None = None) -> Iterator[None]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console or Console(stderr=True)) as live:
+    with Progress(*columns, console=console) as live:
         _live = live
         try:
             yield
         finally:
             _live = None
+
+
+def visible() -> bool:
+    """Whether bars are shown now."""
+    return _live is not None
 
 
 @contextlib.contextmanager

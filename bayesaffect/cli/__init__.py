@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None):
     except InputError as error:
         print(f"bayesaffect: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:  # what typer makes of an interrupt
+            raise
         print("bayesaffect: stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(130)
 

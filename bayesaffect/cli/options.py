@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,8 +23,43 @@ Format = Annotated[
     ),
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Worker processes.")]
+TrainingJobs = Annotated[int | None, typer.Option(min=1, help="Worker processes [default: 2, on a GPU 1].")]
+Device = Annotated[
+    str, typer.Option(help="Where networks are trained: cpu, cuda, mps, or auto for a GPU if there is one.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Train on the workers of this Dask scheduler; they have to see WORKSPACE under the same path.",
+    ),
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--network",
+        metavar="NAME=MODULE:CALLABLE",
+        help="A network of your own for a modality, or for early fusion (early); may be repeated.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Every random number of the study follows from it.")]
-Folds = Annotated[int, typer.Option(min=2, help="Groups of subjects in the cross-validation.")]
+
+
+def _folds(given: str) -> int | str:
+    text = str(given)
+    if text == "loso":
+        return text
+    if not text.isdecimal() or int(text) < 2:
+        raise typer.BadParameter(f"{text!r} is neither a number from 2 nor loso")
+    return int(text)
+
+
+Folds = Annotated[
+    Any,
+    typer.Option(
+        parser=_folds, metavar="N|loso", help="Groups of subjects in the cross-validation, or loso: leave one out."
+    ),
+]
 Members = Annotated[int, typer.Option(min=1, help="Networks per ensemble.")]
 Passes = Annotated[int, typer.Option(min=1, help="Dropout passes per network; 1 switches dropout off in predictions.")]
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many epochs per network.")]
@@ -49,6 +84,9 @@ Backend = Annotated[
     typer.Option(
         "--face", help="Who finds faces: embedded, pyfeat, or tables (OpenFace or py-feat csv by the videos)."
     ),
+]
+Eeg = Annotated[
+    str, typer.Option("--eeg", help="What networks read of EEG: maps of band power, or raw windows beside them.")
 ]
 Quality = Annotated[
     float, typer.Option("--quality", min=0, max=1, help="Mask a modality in trials whose signal quality is below it.")

@@ -65,6 +65,7 @@ def prepare(
     align: options.Align = None,
     baseline: options.Baseline = "trials",
     face: options.Backend = "embedded",
+    eeg: options.Eeg = "maps",
     quality: options.Quality = 0.1,
     listing: Annotated[bool, typer.Option("--list", help="Print what became of every session, and why.")] = False,
     jobs: options.Jobs = 2,
@@ -76,8 +77,9 @@ def prepare(
     from bayesaffect.pipeline import settings as study_settings
 
     settings = study_settings.from_options(
-        dataset, format, window=window, align=align, baseline=baseline, face_backend=face, minimum_quality=quality
-    )
+        dataset, format, window=window, align=align, baseline=baseline, face_backend=face, eeg_input=eeg,
+        minimum_quality=quality,
+    )  # fmt: skip
     stage.scan(settings)  # a wrong folder is refused before a workspace is made
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)

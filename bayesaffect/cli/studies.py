@@ -22,22 +22,41 @@ def train(
     members: options.Members = 3,
     passes: options.Passes = 10,
     epochs: options.Epochs = 40,
+    network: options.Networks = None,
     flat: options.Flat = False,
     seed: options.Seed = 0,
-    jobs: options.Jobs = 2,
+    jobs: options.TrainingJobs = None,
+    device: options.Device = "cpu",
+    scheduler: options.Scheduler = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Keep losses for TensorBoard in WORKSPACE/training, too.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop there.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only tell how far the training is that runs, or ran last.")
+    ] = False,
 ):
     """Train the networks and predict every subject by networks that did not see that subject."""
+    if status:
+        from bayesaffect.pipeline import watch
+
+        say(*watch.lines(workspace))
+        return
     from bayesaffect.pipeline import prepare as preparing
     from bayesaffect.pipeline import settings as study_settings
     from bayesaffect.pipeline import stages
     from bayesaffect.pipeline import train as stage
 
     given = {"folds": folds, "members": members, "passes": passes, "epochs": epochs, "nested": not flat, "seed": seed}
-    settings = study_settings.change(study_settings.load(workspace), **given)
+    settings = study_settings.change(study_settings.load(workspace), networks=_networks(network or []), **given)
+    who = stage.execution(workspace, settings, jobs=jobs, device=device, scheduler=scheduler, tensorboard=tensorboard)
     with progress.shown(console):
-        trials = preparing.prepare(workspace, settings, jobs=jobs)
+        trials = preparing.prepare(workspace, settings, jobs=jobs or 2)
+        if dry_run:
+            say(*stage.plan_lines(stage.lay_out(settings, trials, who)))
+            return
         study_settings.save(settings, workspace)
-        cross = stage.train(workspace, settings, trials, jobs=jobs)
+        cross = stage.train(workspace, settings, trials, who=who, announce=say)
     say(f"opinions of {', '.join(cross.out_of_fold)}: {workspace / 'opinions'}")
     say(*stages.sentences(workspace), f"next: bayesaffect fuse {workspace}")
 
@@ -105,6 +124,7 @@ def study(
     align: options.Align = None,
     baseline: options.Baseline = "trials",
     face: options.Backend = "embedded",
+    eeg: options.Eeg = "maps",
     quality: options.Quality = 0.1,
     folds: options.Folds = 5,
     members: options.Members = 3,
@@ -123,7 +143,8 @@ def study(
     from bayesaffect.pipeline import study as stages
 
     settings = study_settings.from_options(
-        dataset, format, window=window, align=align, baseline=baseline, face_backend=face, minimum_quality=quality,
+        dataset, format, window=window, align=align, baseline=baseline, face_backend=face, eeg_input=eeg,
+        minimum_quality=quality,
         folds=folds, members=members, passes=passes, epochs=epochs, draws=draws, chains=chains, nested=not flat,
         seed=seed,
     )  # fmt: skip
@@ -177,3 +198,14 @@ def _bounds(given: list[str]) -> dict[str, tuple[float, float]]:
         except ValueError:
             raise InputError(f"--bounds {text!r} is not understood", remedy="write it as valence=1:9") from None
     return bounds
+
+
+def _networks(given: list[str]) -> dict[str, str]:
+    """``["eeg=mine.nets:Deep"]`` -> ``{"eeg": "mine.nets:Deep"}``."""
+    networks = {}
+    for text in given:
+        name, _, place = text.partition("=")
+        if not name or ":" not in place:
+            raise InputError(f"--network {text!r} is not understood", remedy="write it as eeg=package.module:callable")
+        networks[name] = place
+    return networks

@@ -14,6 +14,7 @@ from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.training import Training
 
 BASELINES = ("trials", "neutral")
+LOSO = "loso"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Settings:
     baseline : what a subject's features are standardised by: ``trials``, all of the subject's trials, or ``neutral``,
         the neutral clips of the data set (a new person then needs a resting recording instead of many trials).
     extraction, ensemble, training, sampling : settings of the stages.
-    folds : number of subject groups K of the cross-validation.
+    networks : plug-ins, modality (or ``early``) -> ``package.module:callable``, in place of the networks built in.
+    folds : number of subject groups K of the cross-validation, or ``"loso"``: leave one subject out.
     nested : train fusion on opinions of networks that saw neither the test group nor the subject in question.
     seed : from which every random number of the study follows.
     """
@@ -40,14 +42,17 @@ class Settings:
     ensemble: Ensemble = field(default_factory=Ensemble)
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
-    folds: int = 5
+    networks: Mapping[str, str] = field(default_factory=dict)
+    folds: int | str = 5
     nested: bool = True
     seed: int = 0
 
     def __post_init__(self):
+        if self.folds != LOSO and not (isinstance(self.folds, int) and self.folds >= 2):
+            raise InputError(f"folds is {self.folds!r}", remedy=f"give a number of groups from 2, or {LOSO}")
         if self.baseline not in BASELINES:
             raise InputError(f"there is no baseline {self.baseline!r}", remedy=f"choose one of {', '.join(BASELINES)}")
-        if self.nested and self.folds < 3 and self.format != "opinions":
+        if self.nested and self.folds == 2 and self.format != "opinions":
             raise InputError(
                 "nested fits hold out two groups of subjects at a time, and 2 folds leave none to learn from",
                 remedy="use --folds 3 or more, or --flat",
@@ -70,9 +75,9 @@ def from_options(
     format : ``None`` for ``description`` where the data set is a .toml file, and ``mahnob`` otherwise.
     window : seconds of each trial that are analysed; for ``e4`` the length of the windows (step: half of it).
     align : session folders only, how the video is placed: ``audio-clock`` or ``centred``.
-    given : ``baseline``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``minimum_quality``, ``members``,
-        ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations), ``chains``; those left out keep their
-        defaults.
+    given : ``baseline``, ``networks``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``eeg_input``,
+        ``minimum_quality``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations),
+        ``chains``; those left out keep their defaults.
     """
     format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
@@ -94,7 +99,7 @@ def from_options(
 def change(settings: Settings, **given) -> Settings:
     """The settings with some options of a command changed, wherever they belong."""
     places = {
-        "extraction": ("face_backend", "minimum_quality"),
+        "extraction": ("face_backend", "eeg_input", "minimum_quality"),
         "ensemble": ("members", "passes"),
         "training": ("epochs",),
         "sampling": ("draws", "chains"),

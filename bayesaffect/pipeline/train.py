@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,33 +13,123 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
 from bayesaffect.io import store
 from bayesaffect.pipeline import stages
-from bayesaffect.pipeline.settings import Settings
+from bayesaffect.pipeline.settings import LOSO, Settings
+from bayesaffect.pipeline.watch import duration
 from bayesaffect.types import Predictive, Trials
-from bayesaffect.uncertainty.crossfit import CrossFit, Execution, crossfit
+from bayesaffect.uncertainty import device as devices
+from bayesaffect.uncertainty import estimate, status
+from bayesaffect.uncertainty.crossfit import CrossFit, Execution, complete
+from bayesaffect.uncertainty.crossfit import lay_out as lay_out_crossfit
+from bayesaffect.uncertainty.work import Work
 
 EARLY = "early"
+FOLDER = "training"
 DONE = Path("opinions") / "networks.json"
 
 
-def train(workspace: Path, settings: Settings, trials: Trials, *, jobs: int = 1) -> CrossFit:
-    """Cross-fit the networks and keep their predictions in the workspace; finished fits are not run again."""
+def execution(
+    workspace: Path,
+    settings: Settings,
+    *,
+    jobs: int | None = None,
+    device: str = "cpu",
+    scheduler: str | None = None,
+    tensorboard: bool = False,
+) -> Execution:
+    """Who trains: checked before anything long begins.
+
+    ``jobs`` ``None`` stands for two processes, or one on a GPU. With a scheduler it is the number of its workers, and
+    ``device`` is looked for where they are.
+
+    Raises
+    ------
+    InputError : when the device is not there or the scheduler does not answer.
+    """
+    if scheduler is not None:
+        from bayesaffect.uncertainty import cluster
+
+        jobs = cluster.threads(scheduler)
+    else:
+        device = devices.resolve(device)
+        jobs = jobs or (2 if device == "cpu" else 1)
+    return Execution(workspace / FOLDER, settings.nested, jobs, device, scheduler, tensorboard)
+
+
+def lay_out(settings: Settings, trials: Trials, who: Execution) -> Work:
+    """The tasks of the study's cross-fit; nothing is trained."""
+    return lay_out_crossfit(
+        trials,
+        groups(settings, trials),
+        networks(trials),
+        build=builder(settings, trials),
+        ensemble=settings.ensemble,
+        training=settings.training,
+        execution=who,
+        seed=settings.seed,
+    )
+
+
+def plan_lines(work: Work) -> list[str]:
+    """What will be trained, what of it is done, and what the rest will cost, for the terminal."""
+    tasks, waiting = Counter(t.name for t in work.all()), Counter(t.name for t in work.waiting())
+    alone = sum(len(fit.held_out) == 1 for fit in work.fits)
+    nested = f" ({alone} without one group, {len(work.fits) - alone} without two)" if len(work.fits) > alone else ""
+    subjects = sum(len(group) for group in work.groups)
+    lines = [
+        f"plan: {subjects} subjects in {len(work.groups)} groups; {len(work.fits)} fits{nested} x "
+        f"{len(work.networks)} networks x {work.ensemble.members} members = {tasks.total()} trainings, "
+        f"{tasks.total() - waiting.total()} done"
+    ]
+    if not waiting:
+        return lines
+    costs = estimate.costs(work)
+    for name, count in tasks.items():
+        each = _range(costs[name].seconds)
+        lines.append(f"  {name}: {count} trainings, {count - waiting[name]} done, {each} each")
+    time = _range(estimate.total(waiting, costs, processes=work.execution.jobs))
+    timed = any(costs[name].timed for name in waiting)
+    basis = "two epochs of each network, run now" if timed else "the trainings that have ended"
+    where = "Dask workers" if work.execution.scheduler else "processes" if work.execution.jobs > 1 else "process"
+    size = sum(costs[name].bytes * count for name, count in tasks.items())
+    return [
+        *lines,
+        f"time: {time} with {work.execution.jobs} {where}, judged by {basis}",
+        f"disk: about {max(1, round(size / 2**20))} MB in {work.place.directory}",
+    ]
+
+
+def _range(seconds: tuple[float, float]) -> str:
+    low, high = (duration(s) for s in seconds)
+    if low == high:
+        return low
+    return f"{low.split()[0]} to {high}" if low.split()[1] == high.split()[1] else f"{low} to {high}"
+
+
+def train(
+    workspace: Path,
+    settings: Settings,
+    trials: Trials,
+    *,
+    jobs: int = 1,
+    who: Execution | None = None,
+    announce: Callable[..., object] | None = None,
+) -> CrossFit:
+    """Cross-fit the networks and keep their predictions in the workspace; finished fits are not run again.
+
+    ``announce`` is given the lines of the plan before the first network is trained; ``who`` (from `execution`)
+    goes before ``jobs``.
+    """
+    work = lay_out(settings, trials, who or Execution(workspace / FOLDER, settings.nested, jobs))
+    if announce is not None:
+        announce(*plan_lines(work))
     with stages.timed(workspace, "train"):
-        result = crossfit(
-            trials,
-            groups(settings, trials),
-            networks(trials),
-            build=encoders.build,
-            ensemble=settings.ensemble,
-            training=settings.training,
-            execution=Execution(workspace / "training", nested=settings.nested, jobs=jobs),
-            seed=settings.seed,
-        )
+        result = complete(work)
     for name, predictive in result.out_of_fold.items():
         store.save_predictive(predictive, workspace / "opinions" / f"{name}.nc")
     write_json(
         workspace / DONE,
         {
-            "groups": groups(settings, trials),
+            "groups": work.groups,
             "networks": list(result.out_of_fold),
             "recalibration": list(result.recalibration),
         },
@@ -60,8 +150,24 @@ def networks(trials: Trials) -> dict[str, tuple[str, ...]]:
     return alone | {EARLY: trials.modalities} if len(alone) > 1 else alone
 
 
+def builder(settings: Settings, trials: Trials) -> Callable:
+    """What builds the study's networks: those of `bayesaffect.encoders`, and plug-ins in their place.
+
+    Raises
+    ------
+    InputError : when a plug-in is for a network that the study does not have.
+    """
+    if unknown := sorted(set(settings.networks) - set(networks(trials))):
+        raise InputError(
+            f"there is no network {unknown[0]!r} in this study", remedy=f"choose one of {', '.join(networks(trials))}"
+        )
+    return encoders.Builder(dict(settings.networks)) if settings.networks else encoders.build
+
+
 def groups(settings: Settings, trials: Trials) -> tuple[tuple[str, ...], ...]:
     """The subject groups of the study's cross-validation."""
+    if settings.folds == LOSO:
+        return splits.leave_one_subject_out(trials.subject.values)
     return splits.grouped(trials.subject.values, settings.folds, seed=settings.seed)
 
 
@@ -85,11 +191,11 @@ def fusion_input(
 
 
 def learning_curves(workspace: Path, settings: Settings) -> pd.DataFrame | None:
-    """Losses per epoch of the networks trained with these settings: network, fit, member, epoch, and the losses."""
-    tables = []
-    for path in sorted((workspace / "training").glob("*/task.json")):
-        task, history = json.loads(path.read_text(encoding="utf-8")), path.with_name("history.csv")
-        if (task["training"], task["seed"]) == (asdict(settings.training), settings.seed) and history.is_file():
+    """Losses per epoch of the networks of the last training: network, fit, member, epoch, and the losses."""
+    tables, plan = [], status.read_plan(workspace / FOLDER)
+    for task in plan["tasks"] if plan is not None else ():
+        history = workspace / FOLDER / task["key"] / "history.csv"
+        if history.is_file():
             names = {"network": task["network"], "fit": "+".join(task["held_out"]), "member": task["member"]}
             tables.append(pd.read_csv(history).assign(**names))
     if not tables:

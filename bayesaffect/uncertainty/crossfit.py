@@ -4,48 +4,23 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import joblib
 import numpy as np
 import xarray as xr
 from torch import nn
 
-from bayesaffect import progress
 from bayesaffect.errors import InputError
-from bayesaffect.files import key
-from bayesaffect.types import Fold, Predictive, Trials
-from bayesaffect.uncertainty import data, member, recalibrate
+from bayesaffect.types import Predictive, Trials
+from bayesaffect.uncertainty import execute, member, recalibrate
 from bayesaffect.uncertainty.ensemble import Ensemble, gather
-from bayesaffect.uncertainty.member import Place, Task
-from bayesaffect.uncertainty.training import Training, derived_seed
+from bayesaffect.uncertainty.plan import Fit, plan
+from bayesaffect.uncertainty.training import Training
+from bayesaffect.uncertainty.work import Execution, Work, lay_out
 
+__all__ = ["CrossFit", "Execution", "Fit", "complete", "crossfit", "lay_out", "plan"]
 log = logging.getLogger(__name__)
-VALIDATION_SHARE = 0.18
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One training of all networks: positions of the groups that are held out, and the subjects' roles."""
-
-    held_out: tuple[int, ...]
-    fold: Fold
-
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """Subjects whose labels the networks of this fit have met, to learn from or to stop by."""
-        return (*self.fold.train, *self.fold.validation)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """Where results go, whether the nested fits are made, and on how many processes."""
-
-    directory: Path
-    nested: bool = True
-    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +34,9 @@ class CrossFit:
     nested : position of a held-out group a -> network -> predictions of the trials of all other groups,
         each by networks that saw neither a nor the trial's own group; empty unless asked for.
     fits : the plan that was carried out.
-    recalibration : one record per fit, network and target: the temperature or variance scale applied.
+    recalibration : one record per held-out group (or, without nested fits, per fit), network and target: the
+        temperature or variance scale applied. With nested fits it is learned across subjects
+        (`recalibrate.across`), without them on the validation subjects of each fit.
     trained : number of member-trainings that this call had to carry out; the others were there already.
     """
 
@@ -68,39 +45,6 @@ class CrossFit:
     fits: tuple[Fit, ...]
     recalibration: tuple[dict, ...]
     trained: int
-
-
-def plan(groups: Sequence[Sequence[str]], *, nested: bool, seed: int) -> list[Fit]:
-    """The fits of a cross-fit over K groups: each group held out alone, and each unordered pair once if ``nested``.
-
-    K fits, or K + K (K - 1) / 2: networks that saw neither a nor b serve both "a is tested, b trains the fusion"
-    and the reverse. About 18 % of a fit's training subjects, at least one, are drawn for validation.
-
-    Raises
-    ------
-    InputError : if groups are empty, overlap, or leave fewer than two subjects to train on.
-    """
-    names = [subject for group in groups for subject in group]
-    if len(set(names)) != len(names) or any(len(group) == 0 for group in groups):
-        raise InputError("groups of subjects overlap or are empty", remedy="put each subject into exactly one group")
-    held_out = [(a,) for a in range(len(groups))]
-    if nested:
-        held_out += list(itertools.combinations(range(len(groups)), 2))
-    return [_fit(groups, out, seed) for out in held_out]
-
-
-def _fit(groups: Sequence[Sequence[str]], held_out: tuple[int, ...], seed: int) -> Fit:
-    test = tuple(subject for a in held_out for subject in groups[a])
-    rest = sorted(subject for a, group in enumerate(groups) if a not in held_out for subject in group)
-    if len(rest) < 2:
-        raise InputError(
-            f"holding out {len(test)} subjects leaves {len(rest)} to train and validate on",
-            remedy="use more subjects or more groups",
-        )
-    count = max(1, round(VALIDATION_SHARE * len(rest)))
-    order = np.random.default_rng(derived_seed(seed, "validation", sorted(test))).permutation(len(rest))
-    validation = {rest[k] for k in order[:count]}
-    return Fit(held_out, Fold(tuple(s for s in rest if s not in validation), tuple(sorted(validation)), test))
 
 
 def crossfit(
@@ -118,117 +62,75 @@ def crossfit(
 
     Tasks (fit x network x member) are processes with one thread each. Each leaves its result in
     ``execution.directory/<key>``, named by everything that determines it; a task whose result is there
-    is not run again, one that was interrupted goes on at its last checkpoint.
+    is not run again, one that was interrupted goes on at its last checkpoint. Several processes may carry out
+    the same cross-fit at once: each takes the tasks that no other has in hand.
 
     Parameters
     ----------
     groups : subjects of each group; together all subjects of ``trials``.
     networks : name -> modalities, such as {"eeg": ("eeg",), "early": ("eeg", "face", "physio")}.
     build : makes a network, with the signature of `bayesaffect.encoders.build`.
-    execution : folder, nested or not, number of processes.
+    execution : folder, nested or not, who trains.
 
     Raises
     ------
-    InputError : if groups and subjects disagree, a modality does not exist, or a network has nothing to train on.
+    InputError : if groups and subjects disagree, a modality does not exist, a network has nothing to train on, or
+        a process that trains has died.
     """
-    fits = plan(groups, nested=execution.nested, seed=seed)
-    _check(trials, groups, networks)
-    everything = data.from_trials(trials)
-    spec = data.describe(trials)
-    hashes, architecture = {}, {}
-    for name, modalities in networks.items():
-        hashes[name] = data.fingerprint(everything.only(modalities))
-        architecture[name] = str(build(spec, modalities, trials.targets, dropout=training.dropout, seed=seed))
-    directory = Path(execution.directory)
-    inputs = directory / f"inputs-{key(hashes)}.safetensors"
-    place = Place(directory, inputs, spec, trials.targets, build)
-    tasks: dict[tuple[int, str], list[Task]] = {}
-    for (k, fit), (name, modalities) in itertools.product(enumerate(fits), networks.items()):
-        rows = _rows(trials, fit, modalities, everything.labelled)
-        if rows["test"].size == 0:
-            continue
-        if rows["train"].size == 0:
-            raise InputError(
-                f"network {name!r} has no trial with a truth to train on when {list(fit.fold.test)} are held out",
-                remedy="leave the modality out or use other groups",
-            )
-        source = key(hashes[name], architecture[name], f"{build.__module__}.{build.__qualname__}", length=64)
-        tasks[k, name] = [
-            Task(name, tuple(modalities), m, tuple(sorted(fit.fold.test)), **rows, inputs=source, settings=training,
-                 passes=ensemble.passes, seed=seed)
-            for m in range(ensemble.members)
-        ]  # fmt: skip
-    waiting = [task for some in tasks.values() for task in some if member.finished(place, task) is None]
-    if waiting:
-        data.save(everything, inputs)
-        _work(place, waiting, jobs=execution.jobs)
-        inputs.unlink(missing_ok=True)
+    return complete(
+        lay_out(
+            trials, groups, networks, build=build, ensemble=ensemble, training=training, execution=execution, seed=seed
+        )
+    )
+
+
+def complete(work: Work) -> CrossFit:
+    """Run the tasks of ``work`` that have no result yet, and put all results together."""
+    trained = execute.carry_out(work)
+    by_fit = work.ensemble.recalibrate and not work.execution.nested
     parts, records = {}, []
-    for (k, name), members in tasks.items():
-        parts[k, name], factors = _predictive(trials, place, members, fits[k], ensemble)
-        records += [
-            {"held_out": list(fits[k].held_out), "network": name, "target": t, "factor": f} for t, f in factors.items()
-        ]
+    for k, name in work.tasks:
+        parts[k, name], factors = _predictive(work, k, name, recalibrated=by_fit)
+        records += _records(work.fits[k].held_out, name, factors)
     member.forget()
-    out_of_fold, nested = _assemble(trials, groups, fits, networks, parts, execution.nested)
-    return CrossFit(out_of_fold, nested, tuple(fits), tuple(records), len(waiting))
+    out_of_fold, nested = _assemble(work, parts)
+    if work.ensemble.recalibrate and work.execution.nested:
+        for name in out_of_fold:
+            inner = {a: found[name] for a, found in nested.items() if name in found}
+            out_of_fold[name], inner, factors = recalibrate.across(
+                out_of_fold[name], inner, work.groups, work.trials.truth
+            )
+            for a, part in inner.items():
+                nested[a][name] = part
+                records += _records((a,), name, factors[a])
+    return CrossFit(out_of_fold, nested, work.fits, tuple(records), trained)
 
 
-def _check(trials: Trials, groups: Sequence[Sequence[str]], networks: Mapping[str, Sequence[str]]):
-    grouped = {s for group in groups for s in group}
-    if missing := sorted({str(s) for s in trials.subject.values} - grouped):
-        raise InputError(f"subjects {missing} are in no group", remedy="put each subject into exactly one group")
-    for name, modalities in networks.items():
-        if unknown := sorted(set(modalities) - set(trials.modalities)):
-            raise InputError(f"network {name!r} needs {unknown}", remedy=f"there are {list(trials.modalities)}")
+def _records(held_out: Sequence[int], network: str, factors: Mapping[str, float]) -> list[dict]:
+    return [{"held_out": list(held_out), "network": network, "target": t, "factor": f} for t, f in factors.items()]
 
 
-def _rows(trials: Trials, fit: Fit, modalities: Sequence[str], labelled: np.ndarray) -> dict[str, np.ndarray]:
-    """Positions of the trials that this network learns from, is stopped by, and predicts."""
-    here = trials.present.sel(modality=list(modalities)).any("modality").values
-    subject = trials.subject.values.astype(str)
-    return {
-        "train": np.flatnonzero(here & labelled & np.isin(subject, fit.fold.train)),
-        "validation": np.flatnonzero(here & labelled & np.isin(subject, fit.fold.validation)),
-        "test": np.flatnonzero(here & np.isin(subject, fit.fold.test)),
-    }
-
-
-def _work(place: Place, tasks: Sequence[Task], *, jobs: int):
-    """Run tasks, the slowest kind first so that no process waits long at the end."""
-    tasks = sorted(tasks, key=lambda task: (-len(task.modalities), -task.train.size))
-    with progress.bar("training networks", len(tasks)) as advance:
-        for _ in _results(place, tasks, jobs):
-            advance(1)
-
-
-def _results(place: Place, tasks: Sequence[Task], jobs: int) -> Iterator[str]:
-    if jobs == 1:
-        yield from (member.run(place, task) for task in tasks)
-        return
-    pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-    results = pool(joblib.delayed(member.run)(place, task, worker=True) for task in tasks)
-    try:
-        yield from results
-    finally:
-        results.close()
-
-
-def _predictive(
-    trials: Trials, place: Place, members: Sequence[Task], fit: Fit, ensemble: Ensemble
-) -> tuple[Predictive, dict[str, float]]:
-    """The held-out predictions of one fit's ensemble, recalibrated on the fit's validation subjects."""
-    draws = [member.finished(place, task) for task in members]
+def _predictive(work: Work, k: int, name: str, *, recalibrated: bool) -> tuple[Predictive, dict[str, float]]:
+    """The held-out predictions of one fit's ensemble, if wanted recalibrated on the fit's validation subjects."""
+    trials, members, fit = work.trials, work.tasks[k, name], work.fits[k]
+    found = [member.read(work.place, task) for task in members]
+    if any(each is None for each in found):
+        raise InputError(
+            f"a result of network {name!r} has gone while it was needed",
+            where=work.place.directory,
+            remedy="run the same command again",
+        )
+    seen = set(fit.seen).union(*(header["seen"] for _, header in found))
 
     def of(label: str, rows: np.ndarray, trained_on: xr.DataArray | None) -> Predictive:
-        names = [{n.removeprefix(f"{label}/"): v for n, v in d.items() if n.startswith(f"{label}/")} for d in draws]
+        names = [{n.removeprefix(f"{label}/"): v for n, v in d.items() if n.startswith(f"{label}/")} for d, _ in found]
         return gather(names, trials.targets, _index(trials, rows), trained_on=trained_on)
 
-    test = of("test", members[0].test, _trained_on(trials, members[0].test, fit))
-    if not ensemble.recalibrate:
+    test = of("test", members[0].test, _trained_on(trials, members[0].test, seen))
+    if not recalibrated:
         return test, {}
     if members[0].validation.size == 0:
-        log.warning("network %s lacks validation trials for %s: not recalibrated", members[0].name, fit.fold.test)
+        log.warning("network %s lacks validation trials for %s: not recalibrated", name, fit.fold.test)
         return test, {}
     factors = recalibrate.fit(of("validation", members[0].validation, None), trials.truth)
     return recalibrate.apply(test, factors), factors
@@ -239,34 +141,34 @@ def _index(trials: Trials, rows: np.ndarray) -> xr.DataArray:
     return xr.DataArray(subject, dims="trial", coords={"trial": trial, "subject": ("trial", subject)}, name="subject")
 
 
-def _trained_on(trials: Trials, rows: np.ndarray, fit: Fit) -> xr.DataArray:
+def _trained_on(trials: Trials, rows: np.ndarray, seen: set[str]) -> xr.DataArray:
     everyone = np.unique(trials.subject.values.astype(str))
-    seen = np.tile(np.isin(everyone, fit.seen), (rows.size, 1))
+    marked = np.tile(np.isin(everyone, sorted(seen)), (rows.size, 1))
     index = _index(trials, rows)
     coords = {"trial": index["trial"].values, "subject": ("trial", index.values), "trained_subject": everyone}
-    return xr.DataArray(seen, dims=("trial", "trained_subject"), coords=coords)
+    return xr.DataArray(marked, dims=("trial", "trained_subject"), coords=coords)
 
 
-def _assemble(trials, groups, fits, networks, parts, nested: bool):
+def _assemble(work: Work, parts: Mapping[tuple[int, str], Predictive]):
     """Out-of-fold predictions from the fits that hold out one group, nested ones from those that hold out two."""
-    order = list(trials.present["trial"].values)
-    alone = {fit.held_out[0]: k for k, fit in enumerate(fits) if len(fit.held_out) == 1}
-    pairs = {frozenset(fit.held_out): k for k, fit in enumerate(fits) if len(fit.held_out) == 2}
+    order = list(work.trials.present["trial"].values)
+    alone = {fit.held_out[0]: k for k, fit in enumerate(work.fits) if len(fit.held_out) == 1}
+    pairs = {frozenset(fit.held_out): k for k, fit in enumerate(work.fits) if len(fit.held_out) == 2}
     out_of_fold = {}
-    for name in networks:
+    for name in work.networks:
         found = [parts[k, name] for k in alone.values() if (k, name) in parts]
         if not found:
             raise InputError(f"network {name!r} has no trial to predict", remedy="leave it out")
         out_of_fold[name] = _ordered(found, order)
-    if not nested:
-        return out_of_fold, {}
     inner: dict[int, dict[str, Predictive]] = {}
-    for a, name in itertools.product(range(len(groups)), networks):
+    if not pairs:
+        return out_of_fold, inner
+    for a, name in itertools.product(range(len(work.groups)), work.networks):
         found = [
             kept
-            for b in range(len(groups))
+            for b, members in enumerate(work.groups)
             if b != a and (part := parts.get((pairs[frozenset((a, b))], name))) is not None
-            if (kept := part.select(part.subject.isin(list(groups[b])).values)).trial.size
+            if (kept := part.select(part.subject.isin(list(members)).values)).trial.size
         ]
         if found:
             inner.setdefault(a, {})[name] = _ordered(found, order)

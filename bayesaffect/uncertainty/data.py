@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesaffect.files import atomic
 from bayesaffect.types import Trials
+from bayesaffect.uncertainty.checkpoint import sweep, writing
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,23 @@ class Data:
 
     def rows(self, index: Sequence[int] | np.ndarray | Tensor) -> Data:
         """The trials at some positions; a position may occur several times."""
-        index = torch.as_tensor(np.asarray(index), dtype=torch.long)
-        return Data(
-            {m: {name: value[index] for name, value in block.items()} for m, block in self.inputs.items()},
-            self.present[index],
-            {name: value[index] for name, value in self.truth.items()},
-            tuple(self.subject[i] for i in index.tolist()),
-        )
+        index = torch.as_tensor(index, dtype=torch.long)
+        subject = tuple(self.subject[i] for i in index.tolist())
+        index = index.to(self.present.device)
+        return self._each(lambda value: value.index_select(0, index), subject)
+
+    def to(self, device: torch.device) -> Data:
+        """The same trials on another device."""
+        return self if self.present.device == device else self._each(lambda v: v.to(device), self.subject)
+
+    def prepared(self, network: nn.Module) -> Data:
+        """With the fixed reduction of inputs that ``network.prepare`` makes, where it has one."""
+        prepare = getattr(network, "prepare", None)
+        return self if prepare is None else replace(self, inputs=prepare(self.inputs))
+
+    def _each(self, change: Callable[[Tensor], Tensor], subject: tuple[str, ...]) -> Data:
+        inputs = {m: {name: change(value) for name, value in block.items()} for m, block in self.inputs.items()}
+        return Data(inputs, change(self.present), {name: change(y) for name, y in self.truth.items()}, subject)
 
     def only(self, modalities: Sequence[str]) -> Data:
         """The inputs of some modalities, in their order."""
@@ -52,10 +63,19 @@ class Data:
         return Data({m: self.inputs[m] for m in modalities}, self.present[:, columns], self.truth, self.subject)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        return sum(tensor.nbytes for tensor in _flat(self).values())
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """Target -> bool (trial,), whether its truth is there."""
+        return {name: torch.isfinite(v) if v.is_floating_point() else v >= 0 for name, v in self.truth.items()}
+
+    @property
     def labelled(self) -> np.ndarray:
         """Trials (trial,) with truth for at least one target."""
-        known = [torch.isfinite(v) if v.is_floating_point() else v >= 0 for v in self.truth.values()]
-        return torch.stack(known).any(0).numpy()
+        return torch.stack(list(self.known.values())).any(0).numpy()
 
 
 def from_trials(trials: Trials) -> Data:
@@ -94,11 +114,19 @@ def fingerprint(data: Data) -> str:
 
 
 def save(data: Data, path: Path) -> Path:
-    """Write ``data`` as one safetensors file."""
+    """Write ``data`` as one safetensors file.
+
+    Raises
+    ------
+    InputError : if the disk is full or the folder cannot be written to.
+    """
     names = {m: list(block) for m, block in data.inputs.items()}
     header = {"subject": json.dumps(data.subject), "inputs": json.dumps(names), "truth": json.dumps(list(data.truth))}
-    with atomic(path) as temporary:
-        save_file({name: t.contiguous() for name, t in _flat(data).items()}, temporary, metadata=header)
+    flat = {name: t.contiguous() for name, t in _flat(data).items()}
+    with writing(path):
+        sweep(path.parent, older_s=3600)  # another process may be writing there
+        with atomic(path) as temporary:
+            save_file(flat, temporary, metadata=header)
     return path
 
 

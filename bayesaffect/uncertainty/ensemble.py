@@ -1,4 +1,4 @@
-"""Deep ensembles of dropout networks: members x passes draws, gathered as a `Predictive`."""
+"""Ensembles of networks: members x passes draws, gathered as a `Predictive`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,42 @@ from torch import Tensor
 from bayesaffect.errors import InputError
 from bayesaffect.types import Predictive, Target
 
+METHODS = ("ensemble", "dropout", "both", "laplace", "distance")
+
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How many networks and how many dropout passes of each (Lakshminarayanan et al. 2017; Gal & Ghahramani 2016).
+    """How many networks, how many draws of each, and what a draw is.
 
-    ``members=1`` is Monte Carlo dropout alone; ``passes=1`` switches dropout off in predictions: a deep
-    ensemble alone; both above 1 give their product. ``recalibrate`` fits a temperature and a variance scale
-    on the validation subjects of each fit.
+    Parameters
+    ----------
+    members : networks that differ in their seeds (Lakshminarayanan et al. 2017).
+    passes : draws of each; there are members x passes draws.
+    recalibrate : fit a temperature and a variance scale on the validation subjects of each fit.
+    method : ``"ensemble"``, one pass without dropout per member (``passes`` becomes 1); ``"dropout"``, passes of one
+        member (``members`` becomes 1; Gal & Ghahramani 2016); ``"both"``, their product; ``"laplace"``, samples of each
+        member's last layer in place of passes, see `laplace`; ``"distance"``, as ``"both"``, falling back to the prior
+        for inputs unlike those trained on, see `distance`.
     """
 
     members: int = 3
     passes: int = 10
     recalibrate: bool = True
+    method: str = "both"
 
     def __post_init__(self):
         if self.members < 1 or self.passes < 1:
             raise InputError(
                 f"{self.members} members and {self.passes} passes", where="Ensemble", remedy="give at least 1"
             )
+        if self.method not in METHODS:
+            remedy = f"choose one of {', '.join(METHODS)}"
+            raise InputError(f"there is no method {self.method!r}", where="Ensemble", remedy=remedy)
+        # what a method leaves unused does not make two equal settings differ
+        if self.method == "dropout":
+            object.__setattr__(self, "members", 1)
+        if self.method == "ensemble":
+            object.__setattr__(self, "passes", 1)
 
 
 def gather(

@@ -1,8 +1,14 @@
-"""One temperature per categorical and one variance scale per continuous target, from subjects not trained on."""
+"""One temperature per categorical and one variance scale per continuous target, from subjects not trained on.
+
+Whom to learn it from: a network is surer of the subjects it was stopped by than of strangers, because the epoch
+was chosen where they went best, and they are few. So where nested predictions exist, `across` learns from them: for
+a test group every other subject, predicted by networks that saw neither that subject nor the test group.
+Without them, a fit's validation subjects have to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +16,7 @@ import xarray as xr
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
+from bayesaffect.errors import InputError
 from bayesaffect.types import Predictive
 
 PRIOR_TRIALS = 10.0
@@ -69,17 +76,70 @@ def fit(predictive: Predictive, truth: xr.Dataset) -> dict[str, float]:
     return factors
 
 
-def apply(predictive: Predictive, factors: Mapping[str, float]) -> Predictive:
+def apply(predictive: Predictive, factors: Mapping[str, float | np.ndarray]) -> Predictive:
     """Temper log-probabilities by T; multiply variances by s and draws' distances from their mean by sqrt(s).
 
-    The total variance E[v] + Var[m] is multiplied by s exactly, and its mean E[m] stays.
+    The total variance E[v] + Var[m] is multiplied by s exactly, and its mean E[m] stays. A factor is one number,
+    or one per trial (trial,).
     """
     mean, variance, log_prob = dict(predictive.mean), dict(predictive.variance), dict(predictive.log_prob)
     for name, factor in factors.items():
+        factor = np.broadcast_to(factor, predictive.subject.shape)
         if name in mean:
-            centre = mean[name].mean("draw")
-            mean[name] = (centre + np.sqrt(factor) * (mean[name] - centre)).transpose(*mean[name].dims)
-            variance[name] = variance[name] * factor
+            centre = mean[name].mean("draw").values
+            mean[name] = mean[name].copy(data=centre + np.sqrt(factor) * (mean[name].values - centre))
+            variance[name] = variance[name].copy(data=variance[name].values * factor)
         else:
-            log_prob[name] = log_prob[name].copy(data=log_softmax(log_prob[name].values / factor, axis=-1))
+            tempered = log_prob[name].values / factor[:, None]
+            log_prob[name] = log_prob[name].copy(data=log_softmax(tempered, axis=-1))
     return replace(predictive, mean=mean, variance=variance, log_prob=log_prob)
+
+
+def across(
+    out_of_fold: Predictive,
+    nested: Mapping[int, Predictive],
+    groups: Sequence[Iterable[str]],
+    truth: xr.Dataset,
+) -> tuple[Predictive, dict[int, Predictive], dict[int, dict[str, float]]]:
+    """Recalibrate one network's predictions for every test group by its nested predictions of all other groups.
+
+    The factors of test group a are `fit` on ``nested[a]``: no label of a enters them, neither directly nor
+    through a network. They are applied to the out-of-fold predictions of a and to all of ``nested[a]``, so that
+    what a fusion learns from and what it is tested on are on one scale, as with any preprocessing that is learned
+    on the training subjects. The networks behind ``nested[a]`` had one group less to learn from than those that
+    predict a, so the factors err a little on the cautious side where subjects are few; more groups make that less.
+
+    Parameters
+    ----------
+    out_of_fold : predictions as the networks made them, not yet recalibrated.
+    nested : position of a test group -> predictions of the other groups by networks that saw neither; a group
+        without an entry keeps its predictions as they are.
+    groups : subjects of each group.
+
+    Returns
+    -------
+    Both recalibrated, and position of a test group -> target -> temperature or scale.
+
+    Raises
+    ------
+    InputError : if ``nested[a]`` holds a subject of group a, or a network behind it has seen one.
+    """
+    groups = [{str(s) for s in group} for group in groups]
+    subject = out_of_fold.subject.values.astype(str)
+    factors = {a: fit(_unseen(part, groups[a]), truth) for a, part in nested.items()}
+    each = {target.name: np.ones(subject.size) for target in out_of_fold.targets}
+    for a, found in factors.items():
+        for name, factor in found.items():
+            each[name][np.isin(subject, sorted(groups[a]))] = factor
+    return apply(out_of_fold, each), {a: apply(part, factors[a]) for a, part in nested.items()}, factors
+
+
+def _unseen(predictive: Predictive, group: set[str]) -> Predictive:
+    """``predictive``, once it is sure that it knows nothing of ``group``."""
+    told = set(predictive.subject.values.astype(str))
+    if predictive.trained_on is not None:
+        seen = predictive.trained_on
+        told |= set(seen["trained_subject"].values[seen.values.any(0)].astype(str))
+    if shared := sorted(told & group):
+        raise InputError(f"nested predictions know the test subjects {shared}", remedy="hold them out of these fits")
+    return predictive

@@ -18,6 +18,7 @@ def test_an_option_goes_where_it_belongs(tmp_path):
     after = study_settings.change(before, members=7, epochs=3, chains=2, folds=9)
     assert (after.ensemble.members, after.training.epochs, after.sampling.chains, after.folds) == (7, 3, 2, 9)
     assert after.sampling.draws == before.sampling.draws
+    assert study_settings.from_options(tmp_path, "mahnob", eeg_input="raw").extraction.eeg_input == "raw"
 
 
 def test_an_unknown_setting_is_named(tmp_path):

@@ -11,6 +11,7 @@ import xarray as xr
 from bayesaffect.encoders import build
 from bayesaffect.errors import InputError
 from bayesaffect.types import Opinions
+from bayesaffect.uncertainty import recalibrate
 from bayesaffect.uncertainty.crossfit import Execution, crossfit, plan
 from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.training import Training
@@ -19,13 +20,15 @@ NETWORKS = {"physio": ("physio",), "wrist": ("wrist",), "early": ("physio", "wri
 BRIEF = Training(epochs=3, patience=3)
 
 
-def run(trials, groups, directory, *, networks=NETWORKS, training=BRIEF, members=1, passes=3, nested=True, jobs=1):
+def run(
+    trials, groups, directory, *, networks=NETWORKS, training=BRIEF, passes=3, nested=True, jobs=1, recalibrated=True
+):
     return crossfit(
         trials,
         groups,
         networks,
         build=build,
-        ensemble=Ensemble(members, passes),
+        ensemble=Ensemble(1, passes, recalibrated),
         training=training,
         execution=Execution(directory, nested=nested, jobs=jobs),
         seed=0,
@@ -92,6 +95,29 @@ def test_a_second_run_trains_nothing(fitted, small, grouped):
     assert (first.trained, again.trained) == (10 * 3, 0)
     assert times == {p: p.stat().st_mtime_ns for p in directory.rglob("*.safetensors")}
     xr.testing.assert_identical(first.out_of_fold["early"].mean["valence"], again.out_of_fold["early"].mean["valence"])
+
+
+def test_recalibration_is_learned_from_everybody_but_the_test_group_and_recorded(fitted, small, grouped):
+    result, groups = fitted[0], grouped(small, 4)
+    raw = run(small, groups, fitted[1], recalibrated=False)
+    assert raw.trained == 0 and raw.recalibration == ()
+    assert len(result.recalibration) == 4 * len(NETWORKS) * 2  # groups x networks x targets
+    for record in result.recalibration:
+        (a,) = record["held_out"]
+        name, target, before = record["network"], record["target"], raw.nested[a][record["network"]]
+        assert record["factor"] == recalibrate.fit(before, small.truth)[target]
+        if target == "valence":
+            for honest, plain in ((result.out_of_fold[name], raw.out_of_fold[name]), (result.nested[a][name], before)):
+                here = ~plain.subject.isin([s for b in range(4) if b != a for s in groups[b]]).values
+                here = here if here.any() else np.ones(here.size, bool)
+                ratio = honest.variance[target].values[:, here] / plain.variance[target].values[:, here]
+                np.testing.assert_allclose(ratio, record["factor"])
+
+
+def test_without_nested_fits_recalibration_is_learned_on_validation_subjects(fitted, small, grouped):
+    flat = run(small, grouped(small, 4), fitted[1], nested=False)
+    assert flat.trained == 0 and [r["held_out"] for r in flat.recalibration[:2]] == [[0], [0]]
+    assert len(flat.recalibration) == 4 * len(NETWORKS) * 2
 
 
 def test_more_passes_reuse_the_weights(fitted, small, grouped):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import log_softmax, xlogy
 
-from bayesaffect.types import Target
+from bayesaffect.types import Predictive, Target
 from bayesaffect.uncertainty import decompose, recalibrate
 from bayesaffect.uncertainty.ensemble import gather
 
@@ -65,3 +69,40 @@ def test_tempering_by_hand(predictive):
     tempered = recalibrate.apply(predictive, {"mood": 2.0}).log_prob["mood"].values
     p = np.exp(predictive.log_prob["mood"].values / 2)
     np.testing.assert_allclose(np.exp(tempered), p / p.sum(-1, keepdims=True))
+
+
+def drawn(mean=None, variance=None, logits=None) -> Predictive:
+    """Predictions from plain arrays (draw, trial, ...)."""
+    values = logits if mean is None else mean
+    trial = [f"t{k}" for k in range(values.shape[1])]
+    subject = xr.DataArray(trial, dims="trial", coords={"trial": trial, "subject": ("trial", trial)})
+    wrap = lambda a, *extra: xr.DataArray(a, dims=("draw", "trial", *extra), coords={"trial": trial})  # noqa: E731
+    if mean is None:
+        return Predictive(TARGETS, subject, log_prob={"mood": wrap(log_softmax(logits, axis=-1), "level")})
+    return Predictive(TARGETS, subject, {"valence": wrap(mean)}, {"valence": wrap(variance)})
+
+
+numbers = st.floats(-50, 50, allow_subnormal=False)
+sizes = st.tuples(st.integers(1, 6), st.integers(1, 4))
+
+
+@given(
+    sizes.flatmap(
+        lambda s: st.tuples(
+            arrays.arrays(float, s, elements=numbers), arrays.arrays(float, s, elements=st.floats(1e-6, 1e4))
+        )
+    )
+)
+def test_variances_add_up_to_the_last_bit(values):
+    parts = decompose.variance(drawn(*values), "valence")
+    assert np.array_equal(parts.total.values, (parts.aleatoric + parts.epistemic).values)
+    assert (parts.epistemic >= 0).all() and (parts.aleatoric > 0).all()
+
+
+@given(sizes.flatmap(lambda s: arrays.arrays(float, (*s, 3), elements=numbers)))
+def test_entropies_add_up_to_the_last_bit(logits):
+    parts = decompose.entropy(drawn(logits=logits), "mood")
+    assert np.array_equal(parts.total.values, (parts.aleatoric + parts.epistemic).values)
+    mean = np.exp(log_softmax(logits, axis=-1)).mean(0)
+    np.testing.assert_allclose(parts.total, -xlogy(mean, mean).sum(-1), atol=1e-12)
+    assert (parts.epistemic >= -1e-12).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +28,10 @@ PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "ne
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the stages before left: opinions and their groups, predictions per model, posteriors, and the rest."""
+    """What the stages before left: opinions and their groups, predictions per model, posteriors, and the rest.
+
+    ``on_features``: predictions of the baselines that read hand-made features, by name.
+    """
 
     opinions: Opinions
     groups: Sequence[Sequence[str]]
@@ -38,6 +41,7 @@ class Evidence:
     failures: tuple[str, ...]
     omissions: tuple[Omission, ...] = ()
     learning_curves: pd.DataFrame | None = None
+    on_features: Mapping[str, Predictive] = field(default_factory=dict)
 
 
 def single(opinions: Opinions) -> dict[str, Predictive]:
@@ -57,6 +61,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         **evidence.networks,
         "prior": baselines.prior_only(opinions, evidence.groups),
         **order(settings, evidence),
+        **evidence.on_features,
         "equal": baselines.equal_weights(opinions),
         "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
         LATE: evidence.late,
@@ -143,8 +148,7 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     else:
         lines["Networks"] = (
             f"{settings.ensemble.members} networks x {settings.ensemble.passes} dropout passes per modality, early "
-            f"stopping on other subjects than those trained or tested on"
-            + (", recalibrated on those." if settings.ensemble.recalibrate else ".")
+            f"stopping on other subjects than those trained or tested on" + _recalibration(settings)
         )
         lines["Leakage guard"] = (
             "Every opinion is made by networks that did not see its subject (checked when opinions are built)"
@@ -171,8 +175,25 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     lines["Baselines"] = (
         "prior: class shares, or mean and variance, of the training subjects; equal: equal-weight average of the "
         "modalities' opinions; stacking: logistic or ridge regression on all opinions"
-        + ("." if table else "; order: a regression on the trial's place in the session, without any sensor.")
+        + ("" if table else "; order: a regression on the trial's place in the session, without any sensor")
+        + (
+            "; linear, forest: logistic or ridge regression, and a random forest, on the hand-made features of all "
+            "modalities, z-scored over all trials of a subject without labels."
+            if evidence.on_features
+            else "."
+        )
     )
     lines["Intervals"] = "90 % percentile intervals of a bootstrap over subjects (1000 resamples)."
     lines["Seed"] = str(settings.seed)
     return lines
+
+
+def _recalibration(settings: Settings) -> str:
+    if not settings.ensemble.recalibrate:
+        return "."
+    if not settings.nested:
+        return ", recalibrated on those."
+    return (
+        "; for each test group recalibrated (one temperature or variance scale per network and target) on all other "
+        "subjects, each predicted by networks that saw neither that subject nor the test group."
+    )

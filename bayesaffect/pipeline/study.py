@@ -13,6 +13,7 @@ from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline import stages
 from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.baselines import on_features
 from bayesaffect.pipeline.fuse import fuse
 from bayesaffect.pipeline.prepare import prepare
 from bayesaffect.pipeline.report import Evidence, report, single
@@ -21,7 +22,8 @@ from bayesaffect.report.findings import Findings
 from bayesaffect.types import Opinions, Trials
 from bayesaffect.uncertainty.crossfit import CrossFit
 
-RESERVED = {"late", "hybrid", "early", "equal", "prior", "stacking", "order"}  # models of every report
+# models of every report
+RESERVED = {"late", "hybrid", "early", "equal", "prior", "stacking", "order", "linear", "forest"}
 
 
 def run(workspace: Path, settings: Settings, *, command: str, jobs: int = 1) -> tuple[Path, Findings]:
@@ -47,17 +49,18 @@ def fuse_and_report(
 
     with stages.timed(workspace, "fuse"):
         late, posteriors, failures = fuse(workspace, settings, opinions, groups)
-    evidence = Evidence(
-        opinions(None),
-        groups,
-        cross.out_of_fold,
-        late,
-        posteriors,
-        failures,
-        trials.omissions,
-        training.learning_curves(workspace, settings),
-    )
     with stages.timed(workspace, "report"):
+        evidence = Evidence(
+            opinions(None),
+            groups,
+            cross.out_of_fold,
+            late,
+            posteriors,
+            failures,
+            trials.omissions,
+            training.learning_curves(workspace, settings),
+            on_features(workspace, settings, trials, groups),
+        )
         return report(workspace, settings, evidence, command=command)
 
 

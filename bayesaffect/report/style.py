@@ -33,7 +33,10 @@ _MODALITIES = (
 )
 _FUSED = {"late": "#D55E00", "hybrid": "#8C2D04", "early": "#4D4D4D", "equal": "#959595"}
 _OTHER = ("#6B7A8F", "#A08C7D", "#7D8F69", "#8F6B83", "#5E8C8C", "#B09A5B")
-_MARKERS = {"early": "s", "equal": "D", "late": "o", "hybrid": "o", "prior": "p", "order": "h", "stacking": "d"}
+_MARKERS = {"early": "s", "equal": "D", "late": "o", "hybrid": "o", "prior": "p", "order": "h", "stacking": "d"} | {
+    "linear": "X",
+    "forest": "*",
+}
 _MODALITY_MARKERS = ("^", "v", "<", ">", "P", "X", "p", "h", "8", "d")
 
 _RC = {
@@ -125,8 +128,9 @@ def markers(modalities: Iterable[str], models: Iterable[str]) -> dict[str, str]:
 
 def label(name: str) -> str:
     """A model's, modality's or level's name as a reader wants it."""
-    fused = {"late": "late fusion", "early": "early fusion", "equal": "equal weights", "hybrid": "hybrid fusion"}
-    return fused.get(name, str(name).replace("_", " "))
+    known = {"late": "late fusion", "early": "early fusion", "equal": "equal weights", "hybrid": "hybrid fusion"}
+    known |= {"linear": "linear on features", "forest": "forest on features"}
+    return known.get(name, str(name).replace("_", " "))
 
 
 def scale(target: Target) -> str:

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import categorical, continuous, discount, idata, linalg, prediction, statistics
+from bayesaffect.fusion.diagnostics import gate
 from bayesaffect.fusion.engine.sample import Draws, sample
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Priors, Sampling
 from bayesaffect.types import Opinions
 
+log = logging.getLogger(__name__)
 MAX_ELEMENTS = 8_000_000
+WORTH_REPEATING = 2000
 
 
 def fit(
@@ -52,7 +56,7 @@ def fit(
     (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject, what `weights`
     needs), thinned
     in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
-    versions.
+    versions and ``refused``: what the `gate` found in each attempt before the one that is returned.
 
     Where the opinions carry a quality that varies, the posterior has ``quality_discount`` (modality), what a poor
     signal costs (`discount`); ``dataclasses.replace(opinions, quality=None)`` fits without.
@@ -80,9 +84,23 @@ def fit(
         short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
         draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
         data = module.recentred(constrained(draws, module, data, seed), data)
-    draws = sample(module.model, data, name=name, sampling=sampling, seed=seed, cache=cache)
-    values = constrained(draws, module, data, seed)
-    return _labelled(draws, values, opinions, target, where, module, (sampling, priors, seed, held_out, learnt))
+    refused: list[tuple[str, ...]] = []
+    current = sampling
+    while True:
+        draws = sample(module.model, data, name=name, sampling=current, seed=seed, cache=cache)
+        values = constrained(draws, module, data, seed)
+        settings = (sampling, priors, seed, held_out, learnt)
+        posterior = _labelled(draws, values, opinions, target, where, module, settings, refused)
+        if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
+            return posterior
+        verdict = gate(posterior)
+        if verdict.passed:
+            return posterior
+        log.info("%s is drawn again: %s", target, " ".join(verdict.failures))
+        refused.append(verdict.failures)
+        current = current.stricter()
+        if sampling.engine != "pyro":
+            data = module.recentred(values, data)
 
 
 @functools.cache
@@ -113,7 +131,9 @@ def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int)
     return {name: v.reshape(chains, number, *v.shape[1:]).numpy() for name, v in found.items()}
 
 
-def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings):
+def _labelled(
+    draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings, refused
+):
     sampling, priors, seed, held_out, learnt = settings
     kind = opinions.target(target)
     subjects = list(where.subjects)
@@ -147,6 +167,7 @@ def _labelled(draws: Draws, values, opinions: Opinions, target: str, where: stat
         "sampling": asdict(sampling),
         "seed": int(seed),
         "held_out": [str(h) for h in held_out],
+        "refused": refused,
         "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},
     }
     groups = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from bayesaffect.errors import InputError
 
@@ -22,6 +22,9 @@ class Sampling:
     target_accept : mean acceptance that the step size is adapted to, in (0, 1).
     pilot : kept and warm-up iterations of a short first run, from which it is learned how far each effect is
         sampled centred; 0 keeps the guess made from the number of trials. Pyro's engine has no pilot.
+    attempts : how often a fit is drawn at most. One that the gate refuses is drawn again, centred as its own draws
+        suggest, with a quarter of the rejections and twice the iterations; the last attempt is what is reported, with
+        what failed before it. Runs of fewer than 2,000 draws in all are not repeated: they cannot pass anyway.
     """
 
     draws: int = 1000
@@ -30,14 +33,20 @@ class Sampling:
     engine: str = "auto"
     target_accept: float = 0.95
     pilot: int = 200
+    attempts: int = 3
 
     def __post_init__(self):
         if self.engine not in ENGINES:
             raise InputError(f"there is no engine {self.engine!r}", remedy=f"choose one of {list(ENGINES)}")
-        if min(self.draws, self.tune, self.chains) < 1:
-            raise InputError("draws, tune and chains must be at least 1")
+        if min(self.draws, self.tune, self.chains, self.attempts) < 1:
+            raise InputError("draws, tune, chains and attempts must be at least 1")
         if not 0 < self.target_accept < 1:
             raise InputError(f"target_accept is {self.target_accept}, not between 0 and 1")
+
+    def stricter(self) -> Sampling:
+        """The settings of the next attempt: a quarter of the rejections, twice the iterations."""
+        accept = 1 - (1 - self.target_accept) / 4
+        return replace(self, draws=2 * self.draws, tune=2 * self.tune, target_accept=accept)
 
 
 @dataclass(frozen=True)

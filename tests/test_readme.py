@@ -18,6 +18,7 @@ def blocks(tested: bool):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_its_commands_run(tmp_path):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for block in blocks(tested=True):

@@ -62,6 +62,13 @@ Folds = Annotated[
 ]
 Members = Annotated[int, typer.Option(min=1, help="Networks per ensemble.")]
 Passes = Annotated[int, typer.Option(min=1, help="Dropout passes per network; 1 switches dropout off in predictions.")]
+Uncertainty = Annotated[
+    str,
+    typer.Option(
+        "--uncertainty",
+        help="What the networks' draws are: ensemble, dropout, both (ensemble x dropout), laplace or distance.",
+    ),
+]
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many epochs per network.")]
 Draws = Annotated[int, typer.Option(min=10, help="Posterior draws per chain (and as many to warm up).")]
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]

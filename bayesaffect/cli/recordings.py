@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ def simulate(
     scale: Annotated[
         str | None, typer.Option(help="full: 27 subjects x 20 clips with the missing trials of the real set.")
     ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=6, help="Length of the longest clip; the shortest has two thirds [default: 30].")
+    ] = None,
     neutral: Annotated[bool, typer.Option("--neutral", help="Also write the neutral clip before each film.")] = False,
     traps: Annotated[bool, typer.Option("--traps", help="Put in one of every defect that real sets have.")] = False,
     tutorial: Annotated[
@@ -34,6 +38,8 @@ def simulate(
     from bayesaffect.simulate import Layout, write_mahnob, write_tutorial
 
     layout = Layout(neutral=neutral, traps="all" if traps else None)
+    if seconds is not None:
+        layout = replace(layout, clip_seconds=(seconds * 2 / 3, seconds), margin=min(layout.margin, seconds / 2))
     if tutorial and scale is not None:
         raise InputError("--tutorial does not go with --scale", remedy="give --subjects and --clips")
     with progress.shown(console):

@@ -21,6 +21,7 @@ def train(
     folds: options.Folds = 5,
     members: options.Members = 3,
     passes: options.Passes = 10,
+    uncertainty: options.Uncertainty = "both",
     epochs: options.Epochs = 40,
     network: options.Networks = None,
     flat: options.Flat = False,
@@ -47,7 +48,8 @@ def train(
     from bayesaffect.pipeline import stages
     from bayesaffect.pipeline import train as stage
 
-    given = {"folds": folds, "members": members, "passes": passes, "epochs": epochs, "nested": not flat, "seed": seed}
+    given = {"folds": folds, "members": members, "passes": passes, "method": uncertainty, "epochs": epochs}
+    given |= {"nested": not flat, "seed": seed}
     settings = study_settings.change(study_settings.load(workspace), networks=_networks(network or []), **given)
     who = stage.execution(workspace, settings, jobs=jobs, device=device, scheduler=scheduler, tensorboard=tensorboard)
     with progress.shown(console):
@@ -129,28 +131,32 @@ def study(
     folds: options.Folds = 5,
     members: options.Members = 3,
     passes: options.Passes = 10,
+    uncertainty: options.Uncertainty = "both",
     epochs: options.Epochs = 40,
+    network: options.Networks = None,
     draws: options.Draws = 1000,
     chains: options.Chains = 4,
     flat: options.Flat = False,
     seed: options.Seed = 0,
     jobs: options.Jobs = 2,
+    device: options.Device = "cpu",
     strict: options.Strict = False,
 ):
     """Do it all: prepare, train, fuse, report. Stopped at any moment, the same command goes on."""
     from bayesaffect.pipeline import prepare as preparing
     from bayesaffect.pipeline import settings as study_settings
     from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import train as training
 
     settings = study_settings.from_options(
         dataset, format, window=window, align=align, baseline=baseline, face_backend=face, eeg_input=eeg,
-        minimum_quality=quality,
-        folds=folds, members=members, passes=passes, epochs=epochs, draws=draws, chains=chains, nested=not flat,
-        seed=seed,
+        minimum_quality=quality, folds=folds, members=members, passes=passes, method=uncertainty, epochs=epochs,
+        networks=_networks(network or []), draws=draws, chains=chains, nested=not flat, seed=seed,
     )  # fmt: skip
+    who = training.execution(workspace, settings, jobs=jobs if device == "cpu" else None, device=device)
     preparing.scan(settings)
     with progress.shown(console):
-        page, findings = stages.run(workspace, settings, command=command(), jobs=jobs)
+        page, findings = stages.run(workspace, settings, command=command(), jobs=jobs, who=who, announce=say)
     _report(workspace, page, findings)
     end(findings, strict)
 

@@ -100,7 +100,7 @@ def change(settings: Settings, **given) -> Settings:
     """The settings with some options of a command changed, wherever they belong."""
     places = {
         "extraction": ("face_backend", "eeg_input", "minimum_quality"),
-        "ensemble": ("members", "passes"),
+        "ensemble": ("members", "passes", "method"),
         "training": ("epochs",),
         "sampling": ("draws", "chains"),
     }

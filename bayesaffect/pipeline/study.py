@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,18 +21,29 @@ from bayesaffect.pipeline.report import Evidence, report, single
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.findings import Findings
 from bayesaffect.types import Opinions, Trials
-from bayesaffect.uncertainty.crossfit import CrossFit
+from bayesaffect.uncertainty.crossfit import CrossFit, Execution
 
 # models of every report
 RESERVED = {"late", "hybrid", "early", "equal", "prior", "stacking", "order", "linear", "forest"}
 
 
-def run(workspace: Path, settings: Settings, *, command: str, jobs: int = 1) -> tuple[Path, Findings]:
-    """Prepare, train, fuse and report; every finished piece of an earlier run is taken as it is."""
+def run(
+    workspace: Path,
+    settings: Settings,
+    *,
+    command: str,
+    jobs: int = 1,
+    who: Execution | None = None,
+    announce: Callable[..., object] | None = None,
+) -> tuple[Path, Findings]:
+    """Prepare, train, fuse and report; every finished piece of an earlier run is taken as it is.
+
+    ``who`` trains (as `train.execution` checked it); ``announce`` is given the lines of the training plan.
+    """
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
     trials = prepare(workspace, settings, jobs=jobs)
-    cross = training.train(workspace, settings, trials, jobs=jobs)
+    cross = training.train(workspace, settings, trials, jobs=jobs, who=who, announce=announce)
     return fuse_and_report(workspace, settings, trials, cross, command=command)
 
 

@@ -27,6 +27,7 @@ def sentences(
     lines = [_scores(table, target) for target in targets]
     lines += [_comparison(table, differences, target, modalities) for target in targets]
     lines += [_order(differences, target) for target in targets]
+    lines += [_features(differences, target) for target in targets]
     lines += [_coverage(table, target) for target in targets if target.kind == "continuous"]
     lines += [_weights(weights[target.name], target) for target in targets if target.name in weights]
     return tuple(line for line in lines if line)
@@ -69,6 +70,21 @@ def _order(differences: pd.DataFrame, target: Target) -> str:
         f"predicts as well as the fusion or better (NLL of fusion minus order {row.value:+.3f} "
         f"[{row.low:+.3f}, {row.high:+.3f}]); where tasks come in a fixed order, what the sensors add cannot be told "
         "apart from the passing of time."
+    )
+
+
+def _features(differences: pd.DataFrame, target: Target) -> str:
+    """A warning where a classical model on hand-made features predicts as well as the fusion."""
+    rows = differences[(differences.target == target.name) & (differences.score == "nll")].set_index("b")
+    rivals = [name for name in ("linear", "forest") if name in rows.index and rows.loc[name].high >= 0]
+    if not rivals:
+        return ""
+    told = ", ".join(
+        f"{name} {rows.loc[name].value:+.3f} [{rows.loc[name].low:+.3f}, {rows.loc[name].high:+.3f}]" for name in rivals
+    )
+    return (
+        f"{target.name.capitalize()}, a caution: fusion is not clearly better than {' and '.join(rivals)} on "
+        f"hand-made features (NLL of fusion minus {told})."
     )
 
 

@@ -21,8 +21,9 @@ class Trials:
     Parameters
     ----------
     inputs : modality -> Dataset; every variable leads with dim ``trial``; ``attrs["encoder"]`` names the
-        network family (``"eeg"``: ``maps`` (trial, band, channel, frame); ``"face"``: ``crops`` (trial, frame,
-        row, column), ``visible`` (trial, frame); ``"physio"``: ``series`` (trial, signal, time) and
+        network family (``"eeg"``: ``maps`` (trial, band, channel, frame); ``"eeg_raw"``: ``raw`` (trial, channel,
+        time) beside them; ``"face"``: ``crops`` (trial, frame, row, column), ``visible`` (trial, frame) and ``units``
+        (trial, frame, unit), 0 where not visible; ``"physio"``: ``series`` (trial, signal, time) and
         ``features`` (trial, feature)). Blocks that are not present hold NaN (floats) or 0 (integers).
     present : bool (trial, modality), with coords trial, modality, subject (trial), stimulus (trial).
     truth : Dataset over trial: continuous targets on [-1, 1], NaN missing; categorical as level index, -1 missing.

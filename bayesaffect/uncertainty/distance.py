@@ -21,41 +21,44 @@ from bayesaffect.uncertainty.data import Data
 
 RANK = 64
 FOREIGN = 0.01  # how often an input is foreign, before it is looked at
-REACH = 20.0  # how far out, in standard deviations of log distance, a foreign input may lie
+REACH = 20.0  # how far out, in spreads, a foreign input may lie
 LIMIT = 6.0  # of one standardised column: no single one decides alone
 FLOOR = 0.1  # smallest scale of a column, as a share of the median over columns
 FRAMES = ("crops", "visible", "units")  # variables whose frames are the second axis; of others, time is the last
 CHUNK = 64
 QUARTILE = 0.6745  # of the standard normal
+SPREAD = 0.05  # smallest spread, as a share of the centre: people differ more than those at hand may show
 
 
-def describe(block: Mapping[str, Tensor]) -> Tensor:
-    """What a block looks like, without any learning: (trial, column), float64.
+def describe(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What each variable of a block looks like, without any learning: variable -> (trial, column), float64.
 
     A table (trial, feature) as it is. Of a course over time, each entry's mean, log standard deviation, and log mean
     absolute change from one sample to the next; so that a flat or a noisy signal differs from a usual one even where
     its mean does not. Of pictures (trial, frame, row, column) their contrast (log sd over pixels, mean over visible
-    frames), detail (log mean absolute difference of neighbouring pixels) and movement (log mean absolute change
-    between frames); of ``visible`` (trial, frame) its mean.
+    frames), detail (log mean absolute difference of neighbouring pixels), movement (log mean absolute change
+    between visible frames) and stillness (log of the change that a quarter of them stay below); of ``visible``
+    (trial, frame) its mean.
     """
-    columns = []
+    found = {}
     for name, values in block.items():
         if name == "crops":
             seen = block["visible"] if "visible" in block else torch.ones(values.shape[:2])
             some = zip(values.split(CHUNK), seen.split(CHUNK), strict=True)
-            columns.append(torch.cat([_pictures(*part) for part in some]))
+            found[name] = torch.cat([_pictures(*part) for part in some])
             continue
         values = values.double()
         if name in FRAMES:
             values = values.movedim(1, -1)
         if name == "visible":
-            columns.append(values.mean(-1, keepdim=True))
+            found[name] = values.mean(-1, keepdim=True)
         elif values.ndim == 2:
-            columns.append(values)
+            found[name] = values
         else:
             course = values.flatten(1, -2)
-            columns += [course.mean(-1), _log(course.std(-1, correction=0)), _log(course.diff(dim=-1).abs().mean(-1))]
-    return torch.cat(columns, dim=1)
+            change = course.diff(dim=-1).abs().mean(-1)
+            found[name] = torch.cat([course.mean(-1), _log(course.std(-1, correction=0)), _log(change)], dim=1)
+    return found
 
 
 def _log(values: Tensor) -> Tensor:
@@ -63,15 +66,17 @@ def _log(values: Tensor) -> Tensor:
 
 
 def _pictures(crops: Tensor, visible: Tensor) -> Tensor:
-    """Contrast, detail and movement (trial, 3) of pictures, over the frames that are visible."""
-    crops, weight = crops.float(), (visible > 0).float()
-    weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
+    """Contrast, detail, movement and stillness (trial, 4) of pictures, over the frames that are visible."""
+    crops, seen = crops.float(), visible > 0
+    weight = seen.float() / seen.sum(1, keepdim=True).clamp(min=1)
     contrast = (crops.flatten(2).std(-1) + 1).log()
     detail = (crops.diff(dim=2).abs().mean((2, 3)) + crops.diff(dim=3).abs().mean((2, 3)) + 1).log()
-    both = (visible[:, 1:] > 0) & (visible[:, :-1] > 0)
+    both = seen[:, 1:] & seen[:, :-1]
     change = crops.diff(dim=1).abs().mean((2, 3))
     movement = ((change * both).sum(1) / both.sum(1).clamp(min=1) + 1).log()
-    return torch.stack([(contrast * weight).sum(1), (detail * weight).sum(1), movement], dim=1).double()
+    still = torch.where(both, change, torch.nan).nanquantile(0.25, dim=1).nan_to_num()
+    stillness = (still + 1).log()
+    return torch.stack([(contrast * weight).sum(1), (detail * weight).sum(1), movement, stillness], dim=1).double()
 
 
 def learn(columns: Tensor) -> dict[str, Tensor]:
@@ -109,29 +114,30 @@ def squared(columns: Tensor, learnt: Mapping[str, Tensor]) -> Tensor:
     return ((along**2 / learnt["values"].clamp(min=1e-6)).sum(1) + rest / learnt["rest"]) / z.shape[1]
 
 
-def probability(log_squared: Tensor, centre: float, spread: float, subjects: int) -> Tensor:
-    """Probability that an input is foreign, given x = log D^2.
+def probability(root: Tensor, centre: float, spread: float, subjects: int) -> Tensor:
+    """Probability that an input is foreign, given x = (D^2)^(1/3).
 
     With z = (x - centre) / spread, pi = e / (e + (1 - e) 20 f(z)), e = 0.01: usual inputs have Student's density f
     with as many degrees of freedom as there were other subjects, foreign ones any z up to 20 alike. An input nearer
     than the centre is as usual as the centre.
     """
-    z = ((log_squared - centre) / spread).clamp(min=0).numpy()
+    z = ((root - centre) / spread).clamp(min=0).numpy()
     usual = student.pdf(z, min(max(subjects - 1, 2), 30)) * REACH * (1 - FOREIGN)
     return torch.as_tensor(FOREIGN / (FOREIGN + usual))
 
 
 def fit(network: nn.Module, training_data: Data) -> dict[str, Tensor]:
-    """Per modality what `learn` finds and how far strangers lie; per target the prior.
+    """Per modality and variable what `learn` finds and how far strangers lie; per target the prior.
 
     How far a new subject's usual trials lie is measured by leaving each training subject out in turn: centre = median
-    of log D^2, spread = (upper quartile - median) / 0.6745, which a training subject with a dead sensor does not move;
+    of x = (D^2)^(1/3), spread = (upper quartile - median) / 0.6745, which a training subject with a dead sensor does not move;
     the network is not asked. With fewer than 3 subjects that cannot be told, and nothing will be
     foreign.
 
     Returns
     -------
-    ``<modality>/location``, ``scale``, ``basis``, ``values``, ``rest`` and ``reference`` (centre, spread, subjects);
+    ``<modality>/<variable>/``: ``location``, ``scale``, ``basis``, ``values``, ``rest`` and ``reference`` (centre,
+    spread, subjects);
     ``prior/<t>``: mean and sd of a continuous target, log frequencies (with one more trial per class) of another.
     """
     state = {}
@@ -139,16 +145,11 @@ def fit(network: nn.Module, training_data: Data) -> dict[str, Tensor]:
         here = training_data.present[:, k].cpu()
         if not here.any():
             continue
-        columns = describe({name: value.cpu()[here] for name, value in block.items()})
         who = np.array(training_data.subject)[here.numpy()]
-        people = np.unique(who)
-        reference = torch.tensor([0.0, 1.0, 0.0])
-        if len(people) >= 3:
-            left = torch.cat([squared(columns[who == s], learn(columns[who != s])).log() for s in people])
-            low, high = (float(left.quantile(q)) for q in (0.5, 0.75))
-            reference = torch.tensor([low, max((high - low) / QUARTILE, 0.05), float(len(people))])
-        state |= {f"{modality}/{name}": value for name, value in learn(columns).items()}
-        state[f"{modality}/reference"] = reference
+        for name, columns in describe({name: value.cpu()[here] for name, value in block.items()}).items():
+            place = f"{modality}/{name}"
+            state |= {f"{place}/{key}": value for key, value in learn(columns).items()}
+            state[f"{place}/reference"] = _reference(columns, who)
     for name, truth in training_data.truth.items():
         if truth.is_floating_point():
             y = truth[torch.isfinite(truth)].double()
@@ -163,6 +164,21 @@ def fit(network: nn.Module, training_data: Data) -> dict[str, Tensor]:
     return {name: value.float().contiguous() for name, value in state.items()}
 
 
+def _reference(columns: Tensor, who: np.ndarray) -> Tensor:
+    """Centre and spread of x = (D^2)^(1/3) of subjects that are left out in turn, and how many there are."""
+    people = np.unique(who)
+    if len(people) < 3:
+        return torch.tensor([0.0, 1.0, 0.0])
+    left = torch.cat([_root(columns[who == s], learn(columns[who != s])) for s in people])
+    low, high = (float(left.quantile(q)) for q in (0.5, 0.75))
+    return torch.tensor([low, max((high - low) / QUARTILE, SPREAD * low), float(len(people))])
+
+
+def _root(columns: Tensor, learnt: Mapping[str, Tensor]) -> Tensor:
+    """x = (D^2)^(1/3), nearly normal where D^2 is nearly chi-square (Wilson & Hilferty 1931)."""
+    return squared(columns, learnt) ** (1 / 3)
+
+
 def _levels(network: nn.Module, data: Data) -> dict[str, int]:
     """Categorical target -> number of its levels, as the network gives them."""
     some = data.rows(torch.arange(min(2, len(data))))
@@ -173,17 +189,22 @@ def _levels(network: nn.Module, data: Data) -> dict[str, int]:
 
 
 def foreign(state: Mapping[str, Tensor], data: Data) -> Tensor:
-    """Probability (trial, modality) that a modality's input is foreign; 0 where it is missing."""
+    """Probability (trial, modality) that a modality's input is foreign: that of its most foreign variable.
+
+    0 where the modality is missing.
+    """
     found = torch.zeros(data.present.shape, dtype=torch.float64)
     for k, (modality, block) in enumerate(data.inputs.items()):
         here = data.present[:, k].cpu()
-        if f"{modality}/reference" not in state or not here.any():
+        if not here.any():
             continue
-        learnt = {key.split("/", 1)[1]: v.double() for key, v in state.items() if key.startswith(f"{modality}/")}
-        centre, spread, subjects = learnt["reference"].tolist()
-        if subjects >= 3:
-            columns = describe({name: value.cpu()[here] for name, value in block.items()})
-            found[here, k] = probability(squared(columns, learnt).log(), centre, spread, int(subjects))
+        for name, columns in describe({name: value.cpu()[here] for name, value in block.items()}).items():
+            place = f"{modality}/{name}/"
+            learnt = {key.removeprefix(place): v.double() for key, v in state.items() if key.startswith(place)}
+            centre, spread, subjects = learnt["reference"].tolist() if learnt else (0.0, 1.0, 0.0)
+            if subjects >= 3:
+                this = probability(_root(columns, learnt), centre, spread, int(subjects))
+                found[here, k] = torch.maximum(found[here, k], this)
     return found
 
 

@@ -74,7 +74,8 @@ def _inputs(work: Work) -> Iterator[Place]:
     """Write the networks' inputs to a file of this run's own, remove it in the end, and those of killed runs."""
     path = work.place.inputs.with_stem(f"{work.place.inputs.stem}-{uuid.uuid4().hex[:8]}")
     lock = path.parent / INPUT_CLAIMS
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with checkpoint.writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     for other in path.parent.glob("inputs-*.safetensors") if files.fcntl is not None else ():
         with claim(lock, other.name, wait=False) as nobody_reads_it:
             if nobody_reads_it:

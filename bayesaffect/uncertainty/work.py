@@ -95,7 +95,7 @@ def lay_out(
     for name, modalities in networks.items():
         architecture = build(spec, modalities, trials.targets, dropout=training.dropout, seed=seed)
         fingerprint = data.fingerprint(everything.only(modalities))
-        content[name] = key(fingerprint, str(architecture), identity(build), length=64)
+        content[name] = key(fingerprint, str(architecture), identity(build, modalities), length=64)
     directory = Path(execution.directory).absolute()  # workers on other machines start elsewhere
     inputs = directory / f"inputs-{key(content)}.safetensors"
     place = Place(directory, inputs, spec, trials.targets, build, execution.device, execution.tensorboard)
@@ -118,8 +118,10 @@ def lay_out(
     return Work(trials, tuple(map(tuple, groups)), dict(networks), fits, tasks, place, everything, ensemble, execution)
 
 
-def identity(build: Callable[..., nn.Module]) -> str:
-    """The name of a function that builds networks, or the ``repr`` of another callable."""
+def identity(build: Callable[..., nn.Module], modalities: Sequence[str]) -> str:
+    """What builds the network of some modalities: as the callable itself says, its name, or its ``repr``."""
+    if hasattr(build, "identity"):
+        return build.identity(tuple(modalities))
     name = getattr(build, "__qualname__", None)
     return repr(build) if name is None else f"{build.__module__}.{name}"
 

@@ -1,4 +1,4 @@
-"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`; settings `Sampling`, `Priors`."""
+"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`, `refused`; `Sampling`, `Priors`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _HOME = {
     "weights": "reliability",
     "trial_weights": "by_trial",
     "gate": "diagnostics",
+    "refused": "diagnostics",
     "Gate": "diagnostics",
 }
-__all__ = ["Gate", "Priors", "Sampling", "fit", "gate", "predict", "trial_weights", "weights"]
+__all__ = ["Gate", "Priors", "Sampling", "fit", "gate", "predict", "refused", "trial_weights", "weights"]
 
 
 def __getattr__(name: str):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bayesaffect.fusion.idata import az
+from bayesaffect.fusion.idata import attribute, az
 
 MAX_RHAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
 
@@ -63,6 +63,11 @@ def gate(posterior) -> Gate:
         if not (bfmi > MIN_BFMI).all():
             failures.append(f"E-BFMI of chain {int(bfmi.argmin())} is {bfmi.min():.2f}, not above {MIN_BFMI}.")
     return Gate(not failures, tuple(failures), table)
+
+
+def refused(posterior) -> list[list[str]]:
+    """What the gate found in each attempt before the one that was kept; empty for a fit that passed at once."""
+    return attribute(posterior, "refused")
 
 
 def _bfmi(energy: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import arviz as az
 import numpy as np
@@ -21,13 +22,23 @@ from bayesaffect.types import Opinions, Predictive
 LATE = "late"
 
 
+class Fused(NamedTuple):
+    """``late``: fused out-of-fold predictions; ``posteriors``: target -> posterior on all subjects; ``failures``: what
+    the gate found; ``repeated``: fits that passed, or were given up, after further attempts, one sentence each."""
+
+    late: Predictive
+    posteriors: dict[str, az.InferenceData]
+    failures: tuple[str, ...]
+    repeated: tuple[str, ...]
+
+
 def fuse(
     workspace: Path,
     settings: Settings,
     opinions: Callable[[int | None], Opinions],
     groups: Sequence[Sequence[str]],
-) -> tuple[Predictive, dict[str, az.InferenceData], tuple[str, ...]]:
-    """Fused out-of-fold predictions, the posterior per target on all subjects, and what the gate found.
+) -> Fused:
+    """Cross-validate the fusion, and fit it to all subjects.
 
     Parameters
     ----------
@@ -40,23 +51,32 @@ def fuse(
     """
     whole = opinions(None)
     fits = len(whole.targets) * (len(groups) + 1)
-    posteriors, failures, fused = {}, [], []
+    posteriors, fused = {}, []
+    failures: list[str] = []
+    repeated: list[str] = []
+
+    def note(where: str, verdict: dict):
+        failures.extend(f"{where}: {sentence}" for sentence in verdict["failures"])
+        if verdict["refused"]:
+            times = f"{len(verdict['refused']) + 1} times"
+            repeated.append(f"{where}: drawn {times}; at first: {' '.join(verdict['refused'][0])}")
+
     with progress.bar("fuse", fits) as advance:
         for target in whole.targets:
-            posteriors[target.name], failed = _posterior(workspace, settings, whole, target.name)
-            failures += [f"{target.name}: {sentence}" for sentence in failed]
+            posteriors[target.name], verdict = _posterior(workspace, settings, whole, target.name)
+            note(target.name, verdict)
             advance(1)
             parts = []
             for k, members in enumerate(groups):
-                part, failed = _fold(workspace, settings, opinions(k), target.name, members)
-                failures += [f"{target.name}, fold {k + 1} of {len(groups)}: {sentence}" for sentence in failed]
+                part, verdict = _fold(workspace, settings, opinions(k), target.name, members)
+                note(f"{target.name}, fold {k + 1} of {len(groups)}", verdict)
                 parts.append(part)
                 advance(1)
             fused.append(Predictive.concat(parts))
     late = _in_order(_merge(fused), whole)
     store.save_predictive(late, workspace / "opinions" / f"{LATE}.nc")
-    write_json(workspace / "fusion" / "gate.json", {"failures": failures})
-    return late, posteriors, tuple(failures)
+    write_json(workspace / "fusion" / "gate.json", {"failures": failures, "repeated": repeated})
+    return Fused(late, posteriors, tuple(failures), tuple(repeated))
 
 
 def load_posterior(workspace: Path, target: str) -> az.InferenceData:
@@ -80,13 +100,13 @@ def _posterior(workspace: Path, settings: Settings, opinions: Opinions, target: 
     if path.is_file() and stamp.is_file():
         known = json.loads(stamp.read_text(encoding="utf-8"))
         if known["key"] == made_from:
-            return az.from_netcdf(path), known["failures"]
+            return az.from_netcdf(path), known
     posterior = _fit(workspace, settings, opinions, target, ())
-    failures = list(fusion.gate(posterior).failures)
+    known = {"key": made_from, **_verdict(posterior)}
     with atomic(path) as temporary:
         posterior.to_netcdf(str(temporary), engine=store.ENGINE)
-    write_json(stamp, {"key": made_from, "failures": failures})
-    return az.from_netcdf(path), failures
+    write_json(stamp, known)
+    return az.from_netcdf(path), known
 
 
 def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str]):
@@ -94,14 +114,19 @@ def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, 
     path = workspace / "fusion" / "folds" / f"{target}-{_key(settings, opinions, target, sorted(members))}.nc"
     stamp = path.with_suffix(".json")
     if path.is_file() and stamp.is_file():
-        return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))["failures"]
+        return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))
     posterior = _fit(workspace, settings, opinions, target, members)
-    failures = list(fusion.gate(posterior).failures)
+    verdict = _verdict(posterior)
     tested = opinions.select(opinions.subject.isin(list(members)).values)
     predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed)
     store.save_predictive(predictive, path)
-    write_json(stamp, {"failures": failures})
-    return predictive, failures
+    write_json(stamp, verdict)
+    return predictive, verdict
+
+
+def _verdict(posterior) -> dict[str, list]:
+    """What the gate says of a fit, and what it said of the attempts before."""
+    return {"failures": list(fusion.gate(posterior).failures), "refused": fusion.refused(posterior)}
 
 
 def _fit(workspace: Path, settings: Settings, opinions: Opinions, target: str, held_out: Sequence[str]):

@@ -16,7 +16,7 @@ import xarray as xr
 from bayesaffect import __version__, fusion
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
-from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.fuse import LATE, Fused
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.summary import sentences
 from bayesaffect.report.findings import Findings
@@ -36,9 +36,7 @@ class Evidence:
     opinions: Opinions
     groups: Sequence[Sequence[str]]
     networks: Mapping[str, Predictive]
-    late: Predictive
-    posteriors: Mapping[str, az.InferenceData]
-    failures: tuple[str, ...]
+    fused: Fused
     omissions: tuple[Omission, ...] = ()
     learning_curves: pd.DataFrame | None = None
     on_features: Mapping[str, Predictive] = field(default_factory=dict)
@@ -64,7 +62,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         **evidence.on_features,
         "equal": baselines.equal_weights(opinions),
         "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
-        LATE: evidence.late,
+        LATE: evidence.fused.late,
     }
     scores = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     differences = pd.concat(
@@ -75,13 +73,14 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         ],
         ignore_index=True,
     )
-    weights = {name: shares(posterior, opinions) for name, posterior in evidence.posteriors.items()}
+    weights = {name: shares(posterior, opinions) for name, posterior in evidence.fused.posteriors.items()}
     findings = Findings(
         title=f"bayesaffect: {Path(settings.dataset).name}",
         command=command,
         protocol=protocol(settings, evidence),
         summary=sentences(scores, differences, weights, targets=opinions.targets, modalities=opinions.modalities),
-        failures=evidence.failures,
+        failures=evidence.fused.failures,
+        repeated=evidence.fused.repeated,
         targets=opinions.targets,
         data=counts(opinions),
         omissions=evidence.omissions,
@@ -93,7 +92,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         headline=LATE,
         truth=opinions.truth.assign_coords(subject=("trial", opinions.subject.values)),
         weights=weights,
-        posteriors=evidence.posteriors,
+        posteriors=evidence.fused.posteriors,
         learning_curves=evidence.learning_curves,
         versions={"bayesaffect": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     )

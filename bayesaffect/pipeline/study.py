@@ -60,15 +60,13 @@ def fuse_and_report(
         return replace(Opinions.from_predictives(chosen, trials), quality=trials.quality)
 
     with stages.timed(workspace, "fuse"):
-        late, posteriors, failures = fuse(workspace, settings, opinions, groups)
+        fused = fuse(workspace, settings, opinions, groups)
     with stages.timed(workspace, "report"):
         evidence = Evidence(
             opinions(None),
             groups,
             cross.out_of_fold,
-            late,
-            posteriors,
-            failures,
+            fused,
             trials.omissions,
             training.learning_curves(workspace, settings),
             on_features(workspace, settings, trials, groups),
@@ -85,8 +83,8 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
     with stages.timed(workspace, "fuse"):
-        late, posteriors, failures = fuse(workspace, settings, lambda group: opinions, groups)
-    evidence = Evidence(opinions, groups, single(opinions), late, posteriors, failures)
+        fused = fuse(workspace, settings, lambda group: opinions, groups)
+    evidence = Evidence(opinions, groups, single(opinions), fused)
     with stages.timed(workspace, "report"):
         return report(workspace, settings, evidence, command=command)
 

@@ -43,6 +43,7 @@ class Findings:
     posteriors : name of a fit -> InferenceData, for the diagnostics.
     learning_curves : columns network, fit, member, epoch, train_loss, validation_loss; or ``None``.
     versions : package -> version.
+    repeated : fits that were drawn more than once because the gate refused them, one sentence each.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Findings:
     learning_curves: pd.DataFrame | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     present: xr.DataArray | None = None
+    repeated: tuple[str, ...] = ()
 
     def __post_init__(self):
         if missing := [c for c in SCORE_COLUMNS if c not in self.scores.columns]:

@@ -79,7 +79,7 @@ def _write_page(findings: Findings, drawn: dict, sheets: dict[str, pd.DataFrame]
         ("Predictions", figures("predictions")),
         ("Weights", _weights(sheets["weights"]) + figures("weights") + _discounts(findings)),
         ("Subject by subject", _subjects(sheets["subjects"]) + figures("subjects")),
-        ("Diagnostics", _diagnostics(sheets["diagnostics"]) + figures("diagnostics")),
+        ("Diagnostics", _diagnostics(sheets["diagnostics"]) + _repeated(findings) + figures("diagnostics")),
         ("How to reproduce", _reproduce(findings)),
     ]
     report = mne.Report(title=findings.title, verbose=False)
@@ -282,6 +282,11 @@ def _diagnostics(table: pd.DataFrame) -> str:
             f"<h3>{escape(label(str(fit)))}</h3><p>{told[0].upper() + told[1:]}.</p>" + _table(frame, form=_number)
         )
     return "".join(out)
+
+
+def _repeated(findings: Findings) -> str:
+    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in findings.repeated)
+    return f"<h3>Fits that were drawn again, more carefully</h3><ul>{lines}</ul>" if lines else ""
 
 
 def _reproduce(findings: Findings) -> str:

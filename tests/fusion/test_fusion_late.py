@@ -7,7 +7,19 @@ import xarray as xr
 from scipy.stats import multivariate_normal, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Priors, Sampling, categorical, continuous, fit, gate, late, predict, statistics, weights
+from bayesaffect.fusion import (
+    Priors,
+    Sampling,
+    categorical,
+    continuous,
+    fit,
+    gate,
+    late,
+    predict,
+    refused,
+    statistics,
+    weights,
+)
 from bayesaffect.fusion.diagnostics import Gate
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.idata import az
@@ -302,3 +314,23 @@ def test_known_parameters_give_the_precision_weighted_mean():
     assert mean[0, 0] == pytest.approx((precision @ x + 1e-4) / (precision.sum() + 1e-4), abs=1e-9)
     assert variance[0, 0] == pytest.approx(1 / (precision.sum() + 1e-4), abs=1e-9)
     assert norm(mean[0, 0], variance[0, 0] ** 0.5).cdf(y) < 0.3
+
+
+@pytest.mark.parametrize(("draws", "attempts", "made"), [(500, 3, 2), (500, 1, 1), (499, 3, 1)])
+def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, draws, attempts, made):
+    asked = []
+
+    def drawn(model, data, *, sampling, seed, **_):
+        asked.append((sampling.draws, sampling.tune, sampling.target_accept))
+        density = capture.capture(model, data)
+        z = np.random.default_rng(seed).normal(0, 0.3, (sampling.chains, sampling.draws, density.ndim))
+        return sample.Draws(z, density, {"diverging": np.zeros(z.shape[:2], bool)})
+
+    verdicts = iter([Gate(False, ("2 draws diverged.",), None), Gate(True, (), None)])
+    monkeypatch.setattr(late, "sample", drawn)
+    monkeypatch.setattr(late, "gate", lambda posterior: next(verdicts))
+    sampling = Sampling(draws=draws, tune=draws, chains=4, pilot=0, attempts=attempts)
+    posterior = fit(table(), "valence", sampling=sampling, seed=0)
+    assert asked == [(draws, draws, 0.95), (2 * draws, 2 * draws, pytest.approx(0.9875))][:made]
+    assert posterior["posterior"].sizes["draw"] == made * draws
+    assert refused(posterior) == [["2 draws diverged."]][: made - 1]

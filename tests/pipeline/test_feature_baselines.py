@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from bayesaffect.pipeline import baselines
+from bayesaffect.pipeline.fuse import Fused
 from bayesaffect.pipeline.report import Evidence, protocol
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Target, Trials
@@ -81,5 +82,5 @@ def test_the_protocol_says_whom_recalibration_and_baselines_learned_from(trials,
     settings = replace(SETTINGS, nested=nested)
     found = baselines.on_features(tmp_path, settings, trials, GROUPS)
     opinions = Opinions.from_predictives({"wrist": found["linear"]}, trials)
-    lines = protocol(settings, Evidence(opinions, GROUPS, {}, found["linear"], {}, (), on_features=found))
+    lines = protocol(settings, Evidence(opinions, GROUPS, {}, Fused(found["linear"], {}, (), ()), on_features=found))
     assert told in lines["Networks"] and "forest" in lines["Baselines"]

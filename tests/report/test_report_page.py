@@ -71,6 +71,12 @@ def test_best_of_a_column_is_bold(written, affect):
     assert f"<b>{worst:.3f} <span" not in text
 
 
+def test_fits_that_were_drawn_again_are_told(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    page = write_report(replace(affect, repeated=("valence: drawn 2 times; at first: <1> diverged",)), tmp_path)
+    assert "drawn 2 times; at first: &lt;1&gt; diverged" in page.read_text()
+
+
 def test_failures_come_before_everything_else(affect, tmp_path, monkeypatch):
     monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
     page = write_report(replace(affect, failures=("R-hat of <kappa> is 1.03",)), tmp_path).read_text()

@@ -1,4 +1,4 @@
-"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`, `refused`; `Sampling`, `Priors`."""
+"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `gate` and what goes with them; `Model`, `Priors`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ import importlib
 _HOME = {
     "Sampling": "settings",
     "Priors": "settings",
+    "Model": "settings",
     "fit": "late",
+    "fit_hybrid": "hybrid",
+    "attention_weights": "attended",
+    "compare": "comparison",
+    "Comparison": "comparison",
     "predict": "prediction",
     "weights": "reliability",
     "trial_weights": "by_trial",
+    "prior_predictive": "prior",
+    "criticise": "criticism",
+    "Criticism": "criticism",
     "gate": "diagnostics",
     "refused": "diagnostics",
     "Gate": "diagnostics",
 }
-__all__ = ["Gate", "Priors", "Sampling", "fit", "gate", "predict", "refused", "trial_weights", "weights"]
+__all__ = [
+    "Comparison",
+    "Criticism",
+    "Gate",
+    "Model",
+    "Priors",
+    "Sampling",
+    "attention_weights",
+    "compare",
+    "criticise",
+    "fit",
+    "fit_hybrid",
+    "gate",
+    "predict",
+    "prior_predictive",
+    "refused",
+    "trial_weights",
+    "weights",
+]
 
 
 def __getattr__(name: str):

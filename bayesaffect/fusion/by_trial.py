@@ -77,11 +77,13 @@ def _precisions(values, strength: np.ndarray, here: np.ndarray, known: np.ndarra
     d = np.exp(values["log_kappa"])[:, None] * strength
     out = np.zeros((*strength.shape[:2], m + 1))
     out[:, :, m] = 1 / (values["tau"][:, None] ** 2 + np.where(known, 0.0, values["sd_delta"][:, None] ** 2))
+    omega = values["omega"]
+    covariance = omega[:, :, None] * omega[:, None, :] * values.get("offset_correlation", np.eye(m))
     for rows in np.array_split(np.arange(n), max(1, n * d.shape[0] // CHUNK)):
         both = here[rows, :, None] & here[rows, None, :]
         sigma = values["correlation"][:, None] * d[:, rows, :, None] * d[:, rows, None, :]
-        offset = np.where(known[rows, None], 0.0, values["omega"][:, None] ** 2)
-        sigma = np.where(both, sigma + offset[..., None] * np.eye(m), np.eye(m))
+        offset = np.where(known[rows, None, None], 0.0, covariance[:, None])
+        sigma = np.where(both, sigma + offset, np.eye(m))
         b = np.where(here[rows], values["b"][:, None], 0.0)
         out[:, rows, :m] = b * np.linalg.solve(sigma, b[..., None])[..., 0]
     return out

@@ -2,13 +2,18 @@
 
 For trial i of subject s with class probabilities p_im of the modalities m = 1..M and K classes:
 
-    eta_i = alpha + delta_s + sum_{m present} w_m exp(rho_sm) r_im A_m log p_im + sum_{m missing} alpha_m,
+    eta_i = alpha + delta_s + sum_{m present} w_m exp(rho_sm) r_im A_m (f_im - gamma_m c_sm) + sum_{m missing} alpha_m,
     P(class k) = softmax(eta_i)_k,     delta_sk ~ N(0, sd_delta^2),     rho_sm ~ N(0, sd_rho_m^2)
+
+f = (log p + K p) / 2 is what is read of class probabilities (`statistics.features`). c_sm is the subject's habit, what
+its opinions have in common (`habits`), gamma_m ~ Uniform(0, 1) how much of it the pool subtracts: near 1 where subjects
+saw much the same, so that a difference between their mean opinions says nothing about what they felt; near 0 where
+it does. For a subject the fit has not seen, c has the distribution that its own trial leaves.
 
 r_im = 1 - lambda_m h_im is what a signal of quality 1 - h_im leaves of an opinion (`discount`); where no quality is
 known, or none that varies, r = 1 and there is no lambda.
 
-A constant added to eta or to log p changes nothing, so everything lives in V (K, K - 1), orthonormal columns that sum
+A constant added to eta or to f changes nothing, so everything lives in V (K, K - 1), orthonormal columns that sum
 to zero: A_m = V (I + Z_m - tr(Z_m) / (K - 1) I) V', entries of Z_m ~ N(0, sd_A^2) with sd_A given by the prior. A_m
 shrinks to the (centred) identity, and its trace is fixed at K - 1, so that w_m alone says how much a modality counts.
 Shares and temperature are read off the weights: share_m = w_m / sum w, temperature = 1 / sum w; above 1 / M each voice
@@ -39,7 +44,7 @@ def data(statistics: Mapping[str, np.ndarray], priors: Priors, *, discounted: bo
     """
     n = statistics["used"].sum(1, keepdims=True)
     width = statistics["linear"].shape[2]
-    m = (statistics["linear"].shape[1] - 1) // ((2 if discounted else 1) * width + 1)
+    m = (statistics["linear"].shape[1] - 1) // ((2 if discounted else 1) * (width + 1))
     scales = ("intercept", "weight", "sd_matrix", "sd_class", "sd_missing")
     return {
         **statistics,
@@ -86,6 +91,8 @@ def model(data: Mapping[str, Tensor]) -> None:
     }
     location, scale = (data["prior_sd_rho"][k].expand((m,)) for k in (0, 1))
     values["sd_rho"] = pyro.sample("sd_rho", dist.LogNormal(location, scale).to_event(1))
+    one = data["prior_weight"].expand((m,)) * 0 + 1
+    values["habit_share"] = pyro.sample("habit_share", dist.Beta(one, one).to_event(1))
     if "prior_quality" in data:
         values["quality_discount"] = discounts(data["prior_quality"], m)
     f, g = data["centring_delta"], data["centring_rho"]
@@ -126,9 +133,15 @@ def coefficients(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> Te
     s, m, c = sizes(data)
     level, log_weight = subject_level(values, data)
     slopes = torch.exp(log_weight)[:, :, None, None] * matrices(values).transpose(-1, -2)
-    parts = [level[:, None], slopes.reshape(s, m * c, c), values["missing_c"].expand(s, m, c)]
+    habit = ((values["habit_share"][:, None] * data["habit"])[..., None] * slopes).sum(2)
+    parts = [
+        (level - habit.sum(1))[:, None],
+        slopes.reshape(s, m * c, c),
+        values["missing_c"] + habit,  # what is missing has no habit to subtract
+    ]
     if "quality_discount" in values:
-        parts.append((values["quality_discount"][:, None, None] * slopes).reshape(s, m * c, c))
+        share = values["quality_discount"][:, None]
+        parts += [(share[..., None] * slopes).reshape(s, m * c, c), -share * habit]
     return torch.cat(parts, 1)
 
 
@@ -136,7 +149,7 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
     """One draw's quantities that people read, in class coordinates. ``noise`` is not used."""
     basis = data["basis"]
     level, log_weight = subject_level(values, data)
-    names = ("w", "sd_delta", "sd_rho", "quality_discount")
+    names = ("w", "sd_delta", "sd_rho", "quality_discount", "habit_share")
     return {
         **{name: values[name] for name in names if name in values},
         "alpha": basis @ values["alpha_c"],
@@ -144,6 +157,7 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
         "matrix": basis @ matrices(values) @ basis.T,
         "delta": (level - values["alpha_c"]) @ basis.T,
         "rho": log_weight - torch.log(values["w"]),
+        "habit": data["habit"] @ basis.T + 0 * values["w"][:, None],
         "reliability": torch.exp(log_weight),
         "share": values["w"] / values["w"].sum(-1, keepdim=True),
         "temperature": 1 / values["w"].sum(-1),
@@ -151,10 +165,11 @@ def effects(values: Mapping[str, Tensor], data: Mapping[str, Tensor], noise: Map
 
 
 DIMS = {
-    **{name: ["modality"] for name in ("w", "sd_rho", "share", "quality_discount")},
+    **{name: ["modality"] for name in ("w", "sd_rho", "share", "quality_discount", "habit_share")},
     **{name: ["subject", "modality"] for name in ("rho", "reliability")},
     "alpha": ["level"],
     "alpha_missing": ["modality", "level"],
     "matrix": ["modality", "level", "level_bis"],
     "delta": ["subject", "level"],
+    "habit": ["subject", "modality", "level"],
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayesaffect.fusion.engine import pareto, svi
 from bayesaffect.fusion.idata import attribute, az
 
 MAX_RHAT, MIN_ESS, MIN_BFMI = 1.01, 400, 0.3
@@ -26,7 +27,8 @@ def gate(posterior) -> Gate:
     """Check split R-hat < 1.01, bulk and tail ESS > 400, no divergences, E-BFMI > 0.3 (Vehtari et al. 2021; Betancourt
     2016).
 
-    Parameters that do not vary (a correlation's diagonal) are not judged; a chain count of 1 fails R-hat.
+    Parameters that do not vary (a correlation's diagonal) are not judged; a chain count of 1 fails R-hat. Draws that
+    carry weights (``log_weight``: an approximation) fail whatever they look like, with their PSIS k-hat.
     """
     draws = posterior["posterior"]
     constant = [n for n in draws.data_vars if draws[n].std(["chain", "draw"]).max() == 0]
@@ -41,7 +43,10 @@ def gate(posterior) -> Gate:
             }
         )
     table = table[(table["sd"] > 1e-12) & ~table.index.isin(constant)]
+    stats = posterior["sample_stats"]
     failures = []
+    if "log_weight" in stats:
+        failures.append(svi.sentence(pareto.khat(stats["log_weight"].values)))
     if draws.sizes["chain"] < 2:
         failures.append("There is only one chain, so convergence (R-hat) cannot be judged.")
     elif not (table["r_hat"] < MAX_RHAT).all():
@@ -55,8 +60,7 @@ def gate(posterior) -> Gate:
             failures.append(
                 f"{word} effective sample size of {worst} is {table.loc[worst, column]:.0f}, not above {MIN_ESS}."
             )
-    stats = posterior["sample_stats"]
-    if number := int(stats["diverging"].sum()):
+    if number := int(stats["diverging"].sum()) if "diverging" in stats else 0:
         failures.append(f"{number} of {stats['diverging'].size} draws diverged.")
     if "energy" in stats:
         bfmi = np.atleast_1d(np.asarray(_bfmi(stats["energy"].values)))

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bayesaffect.errors import InputError
+from bayesaffect.fusion.engine import pareto
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import arviz as az
 
 FORMAT = "bayesaffect fusion 1"
+ENGINE = "h5netcdf"
 
 
 def build(
@@ -25,9 +28,14 @@ def build(
     dims: Mapping[str, list[str]],
     attrs: Mapping[str, Any],
 ):
-    """Groups of arrays -> the object ArviZ works on. ``attrs`` are stored as JSON, at the root and in ``posterior``."""
+    """Groups of arrays -> the object ArviZ works on. ``attrs`` are stored as JSON, at the root and in ``posterior``.
+
+    Where the draws carry weights (``log_weight`` among the sample_stats), their PSIS ``khat`` is one more attribute.
+    """
     text = {name: json.dumps(value) for name, value in attrs.items()} | {"format": FORMAT}
     groups = {name: dict(arrays) for name, arrays in groups.items() if arrays}
+    if "log_weight" in groups.get("sample_stats", {}):
+        text["khat"] = json.dumps(round(pareto.khat(groups["sample_stats"]["log_weight"]), 3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if int(az.__version__.split(".")[0]) >= 1:
@@ -35,8 +43,26 @@ def build(
         else:
             result = az.from_dict(**groups, coords=dict(coords), dims=dict(dims))
     result.attrs.update(text)
-    result["posterior"].attrs.update(text)
+    for name in ("posterior", "prior"):
+        if name in groups:
+            result[name].attrs.update(text)
     return result
+
+
+def groups(result) -> tuple[str, ...]:
+    """Names of the groups, without a slash."""
+    names = result.groups() if callable(result.groups) else result.groups
+    return tuple(str(n).strip("/") for n in names if str(n).strip("/"))
+
+
+def save(result, path: Path) -> None:
+    """Write to NetCDF; either ArviZ reads what the other wrote."""
+    result.to_netcdf(str(path), engine=ENGINE)
+
+
+def load(path: Path):
+    """Read what `save` wrote, as the class of the ArviZ that is installed."""
+    return az.from_netcdf(str(path), engine=ENGINE)
 
 
 def attribute(result, name: str):
@@ -46,7 +72,8 @@ def attribute(result, name: str):
     ------
     InputError : the object is not a fit of this package.
     """
-    for attrs in (result["posterior"].attrs, result.attrs):
+    held = [result[group].attrs for group in ("posterior", "prior") if group in groups(result)]
+    for attrs in (*held, result.attrs):
         if name in attrs:
             return json.loads(attrs[name])
     raise InputError("this posterior was not made by bayesaffect.fusion", remedy="use the file that `fuse` wrote")

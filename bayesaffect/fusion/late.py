@@ -15,11 +15,22 @@ import numpy as np
 import torch
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import categorical, continuous, discount, idata, linalg, prediction, statistics
+from bayesaffect.fusion import (
+    categorical,
+    continuous,
+    discount,
+    habits,
+    idata,
+    likelihoods,
+    linalg,
+    padded,
+    prediction,
+    statistics,
+)
 from bayesaffect.fusion.diagnostics import gate
 from bayesaffect.fusion.engine.sample import Draws, sample
 from bayesaffect.fusion.reliability import typical
-from bayesaffect.fusion.settings import Priors, Sampling
+from bayesaffect.fusion.settings import Model, Priors, Sampling
 from bayesaffect.types import Opinions
 
 log = logging.getLogger(__name__)
@@ -36,6 +47,7 @@ def fit(
     seed: int,
     held_out: Sequence[str] = (),
     cache: Path | None = None,
+    model: Model | None = None,
 ):
     """Posterior of the late fusion model of ``target`` given everybody's opinions and the truth where it is known.
 
@@ -48,6 +60,7 @@ def fit(
     held_out : subjects whose truth does not enter. All arrays keep the shapes of ``opinions``, so that one
         compiled density serves every fold; the effects of these subjects come from their prior.
     cache : folder of compiled densities; ``None`` for the user's cache folder.
+    model : likelihood and pooling of a continuous target; ``None`` for normal errors, partially pooled.
 
     Returns
     -------
@@ -65,21 +78,26 @@ def fit(
     ------
     InputError : unknown target or subjects, a quality outside [0, 1], no trial with truth, no opinions on the target.
     """
-    sampling, priors = sampling or Sampling(), priors or Priors()
+    sampling, priors, model = sampling or Sampling(), priors or Priors(), model or Model()
     kind = opinions.target(target).kind
+    if kind == "categorical" and model != Model():
+        raise InputError(
+            f"target {target!r} is categorical, and {model.likelihood} with {model.pooling} pooling is not",
+            remedy="leave out the model",
+        )
     if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
         raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
     where = statistics.index(opinions, target, held_out)
     learnt = discount.learnable(opinions, where.used)
     poor = None if learnt is None else learnt[0]
     if kind == "continuous":
-        module = continuous
-        data = continuous.data(statistics.continuous(opinions, target, where, poor), priors, opinions.variance_known)
+        module = likelihoods.MODULES[model.likelihood]
+        data = likelihoods.data(opinions, target, where, priors, model, poor)
     else:
         module = categorical
         sums = statistics.categorical(opinions, target, where, poor)
         data = categorical.data(sums, priors, discounted=poor is not None)
-    name = f"late {kind}:{_source(module, linalg, discount)}"
+    name = f"late {kind}:{_source(module, *([continuous, padded] if kind == 'continuous' else []), linalg, discount)}"
     if sampling.pilot and sampling.engine != "pyro":
         short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
         draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
@@ -89,7 +107,7 @@ def fit(
     while True:
         draws = sample(module.model, data, name=name, sampling=current, seed=seed, cache=cache)
         values = constrained(draws, module, data, seed)
-        settings = (sampling, priors, seed, held_out, learnt)
+        settings = (sampling, priors, model, seed, held_out, learnt)
         posterior = _labelled(draws, values, opinions, target, where, module, settings, refused)
         if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
             return posterior
@@ -117,7 +135,7 @@ def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int)
     chains, number = draws.z.shape[:2]
     flat = torch.from_numpy(np.ascontiguousarray(draws.z)).reshape(-1, s)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    shape = data["n_opinion"].shape if module is continuous else (1, 1)
+    shape = data["n_opinion"].shape if "n_opinion" in data else (1, 1)
     noise = {
         "u": torch.from_numpy(rng.standard_normal((flat.shape[0], *shape))),
         "delta": torch.from_numpy(rng.standard_normal((flat.shape[0], shape[0]))),
@@ -134,7 +152,7 @@ def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int)
 def _labelled(
     draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings, refused
 ):
-    sampling, priors, seed, held_out, learnt = settings
+    sampling, priors, model, seed, held_out, learnt = settings
     kind = opinions.target(target)
     subjects = list(where.subjects)
     is_continuous = kind.kind == "continuous"
@@ -159,10 +177,13 @@ def _labelled(
         poor = learnt[0]
         constant = {"poorness_subject": discount.by_subject(poor, opinions, subjects, learnt[1]), "poorness": learnt[1]}
         dims |= {name: dims[f"typical{name.removeprefix('poorness')}"] for name in constant}
-    likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor)
+    if not is_continuous:
+        constant |= habits.stored(statistics.habits_of(opinions, target, where))
+    likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor, model)
     attrs = {
         "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},
         "kind": kind.kind,
+        "model": asdict(model),
         "priors": asdict(priors),
         "sampling": asdict(sampling),
         "seed": int(seed),
@@ -187,22 +208,24 @@ def _labelled(
     return idata.build(groups, coords=coords, dims=dims, attrs=attrs)
 
 
-def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index, seed: int, poor):
+def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index, seed: int, poor, model):
     """log p(truth | opinions, draw) and truths drawn given the opinions, (chain, draw, trial), thinned along draw."""
     used = opinions.select(where.used)
     who, truth = where.subject[where.used], used.truth[target].values
     chains, number = values["rho"].shape[:2]
     is_continuous = used.target(target).kind == "continuous"
-    per_draw = truth.size * (1 if is_continuous else len(used.target(target).levels))
+    per_draw = truth.size * (
+        likelihoods.cost(used.target(target), model) if is_continuous else len(used.target(target).levels)
+    )
     step = max(1, int(np.ceil(chains * number * per_draw / MAX_ELEMENTS)))
     names = prediction.read(values, prediction.CONTINUOUS if is_continuous else prediction.CATEGORICAL)
+    names += likelihoods.extra(model)
     poor = None if poor is None else poor[where.used]
     kept = {n: values[n][:, ::step].reshape(-1, *values[n].shape[2:]) for n in names}
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     if is_continuous:
-        mean, variance = prediction.fused_moments(kept, who, np.zeros(who.size, dtype=bool), used, target, poor)
-        likelihood = -0.5 * (np.log(2 * np.pi * variance) + (truth - mean) ** 2 / variance)
-        predicted = mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
+        spec = used.target(target)
+        likelihood, predicted = likelihoods.in_sample(kept, who, used, spec, poor=poor, rng=rng, model=model)
     else:
         log_prob = prediction.fused_log_prob(kept, who, used, target, poor)
         likelihood = np.take_along_axis(log_prob, truth.astype(int)[None, :, None], 2)[:, :, 0]

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, idata, linalg
-from bayesaffect.fusion.statistics import contrasts, design, masked
+from bayesaffect.fusion import discount, habits, hybrid_prediction, idata, likelihoods
+from bayesaffect.fusion.moments import fused_moments as fused_moments
+from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive, Target
 
-CHUNK = 250_000
 CONTINUOUS = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "rho", "correlation", "u", "delta")
 CATEGORICAL = ("w", "sd_delta", "sd_rho", "alpha", "alpha_missing", "matrix", "delta", "rho")
+OPTIONAL = ("quality_discount", "offset_correlation", "habit", "habit_share")
 
 
 def read(values, names: tuple[str, ...]) -> tuple[str, ...]:
-    """``names`` and the discount of poor signals, where the draws have it."""
-    return (*names, "quality_discount") if "quality_discount" in values else names
+    """``names`` and, where the draws have them, the discount of poor signals, the subjects' habits and the
+    correlations of their offsets."""
+    return (*names, *(name for name in OPTIONAL if name in values))
 
 
 def predict(
@@ -44,7 +45,8 @@ def predict(
     -------
     Predictive with ``mean`` and ``variance`` (draw, trial) on [-1, 1], or ``log_prob`` (draw, trial, level). A trial
     without any modality
-    gets the prior (the population's, or the known subject's level).
+    gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the mean and variance
+    of the reported rating, and the log-probabilities of its levels.
 
     Notes
     -----
@@ -63,18 +65,33 @@ def predict(
         raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
     kind = Target(spec["name"], spec["bounds"], None if spec["levels"] is None else tuple(spec["levels"]))
     names = CONTINUOUS if kind.kind == "continuous" else CATEGORICAL
-    values = idata.flattened(posterior, read(posterior["posterior"], names), at_most=draws)
+    names = read(posterior["posterior"], names) + likelihoods.extra(likelihoods.of_fit(posterior))
+    hybrid = hybrid_prediction.is_hybrid(posterior)
+    names = hybrid_prediction.names(posterior["posterior"]) if hybrid else names
+    values = idata.flattened(posterior, names, at_most=draws)
     poor = discount.of_fit(posterior, opinions)
     who, known = positions(posterior, opinions, use_known=subjects == "known")
-    values, where = with_population(values, who, opinions.subject.values, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    values, where = with_population(values, who, opinions.subject.values, rng)
     coords = _index(opinions)
     found = {"trained_on": trained_on(posterior, opinions)}
     if kind.kind == "continuous":
-        mean, variance = fused_moments(values, where, ~known, opinions, target, poor)
-        for name, array in (("mean", mean), ("variance", variance)):
-            found[name] = {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
+        if hybrid:
+            drawn = hybrid_prediction.fused(posterior, values, where, opinions, new=~known)
+        else:
+            drawn = likelihoods.fused(values, where, ~known, opinions, kind, poor=poor, rng=rng, posterior=posterior)
+        for name in ("mean", "variance"):
+            found[name] = {target: xr.DataArray(drawn[name], dims=("draw", "trial"), coords=coords)}
+        if "log_prob" in drawn:
+            coords = coords | {"level": drawn["level"]}
+            array = xr.DataArray(drawn["log_prob"], dims=("draw", "trial", "level"), coords=coords)
+            found["log_prob"] = {target: array}
     else:
-        array = fused_log_prob(values, where, opinions, target, poor)
+        if hybrid:
+            array = hybrid_prediction.fused(posterior, values, where, opinions, new=~known)["log_prob"]
+        else:
+            shift = _habits(posterior, values, opinions, target, ~known, rng)
+            array = fused_log_prob(values, where, opinions, target, poor, shift=shift)
         coords = coords | {"level": list(kind.levels)}
         found["log_prob"] = {target: xr.DataArray(array, dims=("draw", "trial", "level"), coords=coords)}
     who_is = xr.DataArray(opinions.subject.values, dims="trial", coords=_index(opinions))
@@ -120,6 +137,34 @@ def with_population(
     return out, where
 
 
+def _habits(posterior, values: dict, opinions: Opinions, target: str, new: np.ndarray, rng) -> np.ndarray | None:
+    """What a trial says itself of the habit of its subject (N, M, K - 1), where that is not known for good.
+
+    A draw c of what was known before, N(m, P), becomes a draw given the trial, c + G (f - centre - c - e) with e ~ N(0,
+    T) and G = P (P + T)^-1 (Matheron's rule): the part without f goes to ``values``, the rest is returned. P = Omega
+    for a new subject, what its labels left for one that was adapted to, and 0 for one of the fit.
+    """
+    found, constant = habits.of_fit(posterior), posterior["constant_data"]
+    if found is None or "habit" not in values:
+        return None
+    basis = contrasts(found.centre.shape[1] + 1)
+    size, fresh = values["w"].shape[0], values["rho"].shape[1] - values["habit"].shape[1]
+    unsure = np.ones_like(new) if "habit_left" in constant else new
+    steps = [habits.gain(found.between, found.within)] * 2
+    if "habit_left" in constant:
+        steps[0] = habits.gain(constant["habit_left"].values, found.within)
+    own = values["habit"] @ basis
+    c = np.concatenate([own, habits.noise(found.between, (size, fresh), rng)], 1)
+    fresher = np.arange(c.shape[1]) >= own.shape[1]
+    step = np.stack(steps)[fresher.astype(int)]
+    moved = c - np.einsum("smab,dsmb->dsma", step, c + habits.noise(found.within, c.shape[:2], rng))
+    learns = fresher | ("habit_left" in constant)
+    values["habit"] = np.where(learns[:, None, None], moved, c) @ basis.T
+    rest = np.where(opinions.present.values[:, :, None], features(opinions, target) - found.centre, 0.0)
+    shift = np.einsum("nmab,nmb->nma", np.stack(steps)[new.astype(int)], rest)
+    return np.where(unsure[:, None, None], shift, 0.0)
+
+
 def trained_on(posterior, opinions: Opinions) -> xr.DataArray:
     """Subjects whose truth the fit has seen, for every trial (trial, trained_subject)."""
     has = posterior["constant_data"]["n_used"]
@@ -129,81 +174,42 @@ def trained_on(posterior, opinions: Opinions) -> xr.DataArray:
     return xr.DataArray(seen.copy(), dims=("trial", "trained_subject"), coords=coords)
 
 
-def fused_moments(
-    values, where: np.ndarray, new: np.ndarray, opinions: Opinions, target: str, poor: np.ndarray | None = None
-):
-    """Mean and variance (draw, trial) of the truth given the opinions; the equations are in `predict`.
-
-    ``poor`` (trial, modality), h of `discount`, is read where ``values`` hold ``quality_discount``.
-    """
-    present = opinions.present.values
-    x = torch.as_tensor(masked(opinions.mean[target].values, present))
-    sd = torch.as_tensor(np.sqrt(np.where(present, opinions.variance[target].values, 1.0)))
-    t = {name: torch.as_tensor(np.ascontiguousarray(array)) for name, array in values.items()}
-    k = torch.exp(t["log_kappa"][:, None] + t["rho"])
-    h = torch.as_tensor(poor) if poor is not None and "quality_discount" in values else None
-    n = x.shape[0]
-    mean, variance = np.empty((2, k.shape[0], n))
-    patterns, pattern = np.unique(np.column_stack([present, new]), axis=0, return_inverse=True)
-    step = max(1, CHUNK // k.shape[0])
-    for code, row in enumerate(patterns):
-        seen, fresh = np.flatnonzero(row[:-1]), bool(row[-1])
-        rows = np.flatnonzero(pattern.ravel() == code)
-        for begin in range(0, rows.size, step):
-            part = rows[begin : begin + step]
-            m, v = _moments(t, k, x[part], sd[part], where[part], seen, fresh, None if h is None else h[part])
-            mean[:, part], variance[:, part] = m.numpy(), v.numpy()
-    return mean, variance
-
-
-def _moments(t, k: Tensor, x: Tensor, sd: Tensor, where: np.ndarray, seen: np.ndarray, fresh: bool, h):
-    who = torch.as_tensor(where)
-    m0 = t["mu"][:, None] + t["delta"][:, who]
-    v0 = (t["tau"] ** 2 + (t["sd_delta"] ** 2 if fresh else 0.0))[:, None].expand_as(m0)
-    if not seen.size:
-        return m0, v0
-    scale = [k[:, who, int(m)] * sd[:, int(m)] for m in seen]
-    if h is not None:
-        share = t["quality_discount"]
-        scale = [v / (1 - share[:, int(m), None] * h[:, int(m)]) for v, m in zip(scale, seen, strict=True)]
-    sigma = [
-        [t["correlation"][:, int(p), int(q), None] * scale[i] * scale[j] for j, q in enumerate(seen)]
-        for i, p in enumerate(seen)
-    ]
-    if fresh:
-        for i, m in enumerate(seen):
-            sigma[i][i] = sigma[i][i] + t["omega"][:, int(m), None] ** 2
-    lower = linalg.cholesky(sigma)
-    b = [t["b"][:, int(m), None] for m in seen]
-    rest = [x[:, int(m)] - t["a"][:, int(m), None] - t["u"][:, who, int(m)] - b[i] * m0 for i, m in enumerate(seen)]
-    g, z = linalg.forward(lower, b), linalg.forward(lower, rest)
-    variance = v0 / (1 + v0 * sum(v * v for v in g))
-    return m0 + variance * sum(p * q for p, q in zip(g, z, strict=True)), variance
-
-
 def fused_log_prob(
-    values, where: np.ndarray, opinions: Opinions, target: str, poor: np.ndarray | None = None
+    values,
+    where: np.ndarray,
+    opinions: Opinions,
+    target: str,
+    poor: np.ndarray | None = None,
+    *,
+    shift: np.ndarray | None = None,
 ) -> np.ndarray:
-    """log-probabilities (draw, trial, level) of the pool, float32; ``poor`` as in `fused_moments`."""
-    poor = poor if "quality_discount" in values else None
-    rows = torch.as_tensor(design(opinions.log_prob[target].values, opinions.present.values, poor))
+    """log-probabilities (draw, trial, level) of the pool of `categorical`, float32.
+
+    ``where`` (trial,) is the column of the subject's effects in ``values``; ``poor`` as in `fused_moments`; ``shift``
+    (trial, modality, level - 1) is added to the habit of the subject. Without ``habit`` in ``values`` there is none.
+    """
+    here = opinions.present.values
     t = {name: torch.as_tensor(np.ascontiguousarray(array)) for name, array in values.items()}
     d, m, k = t["alpha_missing"].shape
     basis = torch.as_tensor(contrasts(k))
+    f, gone = torch.as_tensor(features(opinions, target)), torch.as_tensor((~here).astype(float))
+    left = torch.as_tensor(here.astype(float)).T[:, None]
+    if poor is not None and "quality_discount" in t:
+        left = left * (1 - t["quality_discount"].T[:, :, None] * torch.as_tensor(poor).T[:, None])
     slopes = t["w"][:, :, None, None] * (t["matrix"] @ basis).transpose(-1, -2)
-    out = torch.empty((d, rows.shape[0], k), dtype=torch.float32)
-    c, end = m * (k - 1), 1 + m * k
+    out = torch.empty((d, f.shape[0], k), dtype=torch.float32)
     for subject in np.unique(where):
         trial = torch.as_tensor(np.flatnonzero(where == subject))
-        scaled = slopes * torch.exp(t["rho"][:, subject])[:, :, None, None]
-        level = (t["alpha"] + t["delta"][:, subject])[:, None]
-        eta = (
-            rows[trial][:, 1 : 1 + c] @ scaled.reshape(d, c, k)
-            + rows[trial][:, 1 + c : end] @ t["alpha_missing"]
-            + level
-        )
-        if poor is not None:
-            lost = t["quality_discount"][:, :, None, None] * scaled
-            eta = eta + rows[trial][:, end:] @ lost.reshape(d, c, k)
+        eta = (t["alpha"] + t["delta"][:, subject])[:, None] + gone[trial] @ t["alpha_missing"]
+        gain = torch.exp(t["rho"][:, subject])
+        for j in range(m):
+            slope = gain[:, j, None, None] * slopes[:, j]
+            said = f[trial, j] @ slope
+            if "habit" in t:
+                usual = t["habit"][:, subject, j, None] @ basis
+                if shift is not None:
+                    usual = usual + torch.as_tensor(shift)[trial, j]
+                said = said - t["habit_share"][:, j, None, None] * (usual @ slope)
+            eta = eta + left[j][:, trial][..., None] * said
         out[:, trial] = torch.log_softmax(eta, -1).float()
     return out.numpy()

@@ -123,14 +123,16 @@ def _precision(draws, typical, left):
 
     def shares(d, offset, v0, b):
         sigma = r.reshape(r.shape[:2] + (1,) * (d.ndim - 3) + r.shape[-2:]) * d[..., :, None] * d[..., None, :]
-        sigma = sigma + offset[..., :, None] * np.eye(d.shape[-1])
+        sigma = sigma + offset
         parts = b * np.linalg.solve(sigma, np.broadcast_to(b, d.shape)[..., None])[..., 0]
         whole = np.concatenate([parts, np.broadcast_to((1 / v0)[..., None], (*d.shape[:-1], 1))], -1)
         return whole / whole.sum(-1, keepdims=True)
 
-    zero = np.zeros_like(b)[:, :, None]
-    subject = shares(draws["reliability"].values * per_subject / left[0], zero, tau2[:, :, None], b[:, :, None])
-    population = shares(draws["kappa"].values * overall / left[1], draws["omega"].values ** 2, tau2 + sd2, b)
+    omega = draws["omega"].values
+    shared = draws["offset_correlation"].values if "offset_correlation" in draws else np.eye(b.shape[-1])
+    covariance = omega[..., :, None] * omega[..., None, :] * shared
+    subject = shares(draws["reliability"].values * per_subject / left[0], 0.0, tau2[:, :, None], b[:, :, None])
+    population = shares(draws["kappa"].values * overall / left[1], covariance, tau2 + sd2, b)
     return subject, population
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import helmert
 
 from bayesaffect.errors import InputError
+from bayesaffect.fusion import habits
 from bayesaffect.fusion.discount import gauss
 from bayesaffect.types import Opinions
 
@@ -121,18 +122,41 @@ def contrasts(k: int) -> np.ndarray:
     return helmert(k).T.copy()
 
 
-def design(log_prob: np.ndarray, present: np.ndarray, poor: np.ndarray | None = None) -> np.ndarray:
-    """Design rows (N, 1 + M (K - 1) + M) of the pool: 1, V' log p_m per modality (0 where missing), missing flags.
+def features(opinions: Opinions, target: str) -> np.ndarray:
+    """What the pool reads of an opinion, f = V' (log p + K p) / 2 (N, M, K - 1), 0 where missing; log p >= log 1e-6.
 
-    With ``poor`` (N, M), h of `discount`, another M (K - 1) columns -h_m V' log p_m follow.
+    Half log-linear, half linear: about p = 1 / K both are the same to first order, far from it the logarithm believes
+    the absence of a class without bound, the share itself hardly.
+    """
+    return features_of(opinions.log_prob[target].values, opinions.present.values)
+
+
+def features_of(log_prob: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """`features` of arrays (N, M, K) and (N, M)."""
+    k = log_prob.shape[2]
+    log_p = masked(log_prob, present).clip(np.log(1e-6))
+    return np.where(present[:, :, None], (0.5 * log_p + 0.5 * k * np.exp(log_p)) @ contrasts(k), 0.0)
+
+
+def design(log_prob: np.ndarray, present: np.ndarray, poor: np.ndarray | None = None) -> np.ndarray:
+    """Design rows (N, 1 + M (K - 1) + M) of the pool: 1, `features` per modality (0 where missing), missing flags.
+
+    With ``poor`` (N, M), h of `discount`, another M (K - 1) columns -h_m f_m and M columns -h_m follow.
     """
     n, m, k = log_prob.shape
-    features = masked(log_prob, present).clip(np.log(1e-6)) @ contrasts(k)
-    features = np.where(present[:, :, None], features, 0.0)
-    parts = [np.ones((n, 1)), features.reshape(n, m * (k - 1)), (~present).astype(float)]
+    f = features_of(log_prob, present)
+    parts = [np.ones((n, 1)), f.reshape(n, m * (k - 1)), (~present).astype(float)]
     if poor is not None:
-        parts.append((-poor[:, :, None] * features).reshape(n, m * (k - 1)))
+        h = np.where(present, poor, 0.0)
+        parts += [(-h[:, :, None] * f).reshape(n, m * (k - 1)), -h]
     return np.concatenate(parts, axis=1)
+
+
+def habits_of(opinions: Opinions, target: str, where: Index) -> habits.Habits:
+    """`habits.moments` of the trials that enter a fit."""
+    enters = opinions.present.values & where.used[:, None]
+    label, levels = opinions.truth[target].values.astype(int), opinions.target(target).levels
+    return habits.moments(features(opinions, target), enters, where.subject, label, len(levels))
 
 
 def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -141,10 +165,13 @@ def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray 
     ``design`` (S, P, T) are the rows of `design`, trials innermost, ``used`` (S, T) 1 for a trial that enters the
     likelihood, and
     ``linear`` (S, P, K - 1) = sum over used trials of design x (V' e_truth): the sum of the true classes' eta is
-    linear in it, so that only the normalisation needs the trials.
+    linear in it, so that only the normalisation needs the trials. ``habit`` (S, M, K - 1): `habits.of_subjects`.
     """
     levels = opinions.target(target).levels
-    rows = design(opinions.log_prob[target].values, opinions.present.values, poor)
+    here, label = opinions.present.values, opinions.truth[target].values.astype(int)
+    rows = design(opinions.log_prob[target].values, here, poor)
+    f, enters = features(opinions, target), here & where.used[:, None]
+    found = habits_of(opinions, target, where)
     s = len(where.subjects)
     slot = np.zeros(rows.shape[0], dtype=int)
     order = np.argsort(where.subject, kind="stable")
@@ -154,11 +181,12 @@ def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray 
     padded[where.subject, slot] = rows
     used = np.zeros((s, sizes.max()))
     used[where.subject, slot] = where.used
-    truth = contrasts(len(levels))[opinions.truth[target].values.astype(int)]
+    truth = contrasts(len(levels))[label]
+    habit = habits.of_subjects(f, enters, where.subject, s, found)
     linear = np.zeros((s, rows.shape[1], len(levels) - 1))
     u = where.used
     np.add.at(linear, where.subject[u], rows[u][:, :, None] * truth[u][:, None, :])
-    return {"design": padded.transpose(0, 2, 1).copy(), "used": used, "linear": linear}
+    return {"design": padded.transpose(0, 2, 1).copy(), "used": used, "linear": linear, "habit": habit}
 
 
 def centring(effect: np.ndarray, sd: np.ndarray) -> np.ndarray:

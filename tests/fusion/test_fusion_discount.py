@@ -115,7 +115,9 @@ def test_pool_is_the_sum_over_trials_of_the_log_softmax():
                 eta = eta + v["alpha_missing"][m]
                 continue
             r = 1 - v["quality_discount"][m] * (1 - opinions.quality.values[i, m])
-            eta = eta + v["w"][m] * np.exp(v["rho"][s, m]) * r * v["matrix"][m] @ log_p[i, m].clip(np.log(1e-6))
+            p = np.exp(log_p[i, m].clip(np.log(1e-6)))
+            said = 0.5 * np.log(p) + 0.5 * p.size * p - v["habit_share"][m] * v["habit"][s, m]
+            eta = eta + v["w"][m] * np.exp(v["rho"][s, m]) * r * v["matrix"][m] @ said
         expected += eta[opinions.truth["emotion"].values[i]] - np.logaddexp.reduce(eta)
     trace = capture.poutine.trace(capture.poutine.condition(module.model, data=values)).get_trace(tensors)
     trace.compute_log_prob()
@@ -275,8 +277,9 @@ def test_pooled_log_probabilities_are_those_of_discounted_opinions(fits):
     i = int(np.flatnonzero(opinions.present.values.all(1))[0])
     eta = v["alpha"] + v["delta"][1]
     for m, r in enumerate(left(opinions, v["quality_discount"])[i]):
-        log_p = opinions.log_prob["emotion"].values[i, m].clip(np.log(1e-6))
-        eta = eta + v["w"][m] * np.exp(v["rho"][1, m]) * r * v["matrix"][m] @ log_p
+        p = np.exp(opinions.log_prob["emotion"].values[i, m].clip(np.log(1e-6)))
+        said = 0.5 * np.log(p) + 0.5 * p.size * p - v["habit_share"][m] * v["habit"][1, m]
+        eta = eta + v["w"][m] * np.exp(v["rho"][1, m]) * r * v["matrix"][m] @ said
     np.testing.assert_allclose(found[i], eta - np.logaddexp.reduce(eta), rtol=1e-5, atol=1e-6)
 
 

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +55,11 @@ int64_t expand(uint64_t n, uint64_t m, const double* z, double* out, void* user)
     return 0;
 }
 """
+
+
+SIGNATURE = ctypes.CFUNCTYPE(
+    ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
+)
 
 
 class Context(ctypes.Structure):
@@ -154,6 +160,7 @@ class Pointer:
         self.user = ctypes.addressof(self.context)
         self.density = address(shim, "density")
         self.expand = address(shim, "expand")
+        self.function = SIGNATURE(self.density)
         self._keep = (code, shim, torch_library)
 
     @property
@@ -162,15 +169,10 @@ class Pointer:
         return self.context.count
 
     def __call__(self, z):
-        """Value and gradient at z (ndim,), for tests."""
-        import numpy as np
-
+        """Value and gradient at z (ndim,)."""
         z = np.ascontiguousarray(z, dtype=float)
         gradient, value = np.empty_like(z), ctypes.c_double()
-        function = ctypes.CFUNCTYPE(
-            ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-        )(self.density)
-        code = function(z.size, z.ctypes.data, gradient.ctypes.data, ctypes.addressof(value), self.user)
+        code = self.function(z.size, z.ctypes.data, gradient.ctypes.data, ctypes.addressof(value), self.user)
         if code:
             raise FloatingPointError(f"the density failed with code {code}")
         return value.value, gradient

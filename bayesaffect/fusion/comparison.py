@@ -61,8 +61,8 @@ def compare(posteriors: Mapping[str, object], *, by: str = "trial", method: str 
     Returns
     -------
     Comparison. Columns of its table: ``rank``; ``elpd`` and its ``se``; ``p``, the effective number of parameters;
-    ``elpd_diff``, how much less than the best, and ``dse``, the standard error of that difference over units; ``weight`` of the model in
-    a mixture of all; ``max_k`` and ``bad_k``, the largest k-hat and how many exceed 0.7; ``warning`` if any does.
+    ``elpd_diff``, how much less than the best, and ``dse``, its standard error over units; ``weight`` of the model in a
+    mixture of all; ``max_k`` and ``bad_k``, the largest k-hat and how many exceed 0.7; ``warning`` if any does.
 
     Raises
     ------

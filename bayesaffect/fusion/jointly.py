@@ -47,8 +47,8 @@ def predict_jointly(
     target : the target of the fit.
     seed : for the draws.
     draws : posterior draws used at most.
-    balanced : prior probability that a subject's classes are as even as the fit's, in [0, 1]; otherwise its class
-        shares are anything, uniformly, and estimated.
+    balanced : prior probability that a subject's classes are as even as the fit's, in [0, 1]; otherwise it
+        may lack classes, and its shares are estimated.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def predict_jointly(
     to the log-odds, pi with a Dirichlet's uncertainty. The draws are dealt out to the readings by ``balanced`` and by
     how well they foresee the mean opinions of the modalities,
 
-        even: prod_m N(mean_m; f_m + sum_k pi0_k f_km, Omega_m + W_m / n_m),     any: its mean over pi ~ Dirichlet(1).
+        even: prod_m N(mean_m; f_m + sum_k pi0_k f_km, Omega_m + W_m / n_m),     any: its mean over pi ~ Dirichlet(1 / K).
 
     Raises
     ------
@@ -166,8 +166,12 @@ def any_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.n
 
 
 def likelihoods_of_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.ndarray, rng) -> np.ndarray:
-    """Log-densities (2,) of the mean opinions under ``even`` class shares and under any, averaged over SHARES draws."""
-    shares = np.concatenate([even[None], rng.dirichlet(np.ones(even.size), SHARES)])
+    """Log-densities (2,) of the mean opinions under ``even`` class shares and under any, averaged over SHARES draws.
+
+    Dirichlet(1 / K) says that a set which is not even lacks classes; a flat one would count sets that are nearly even
+    for it, and could not be told from habits.
+    """
+    shares = np.concatenate([even[None], rng.dirichlet(np.full(even.size, 1 / even.size), SHARES)])
     total = np.zeros(shares.shape[0])
     for j in np.flatnonzero(here.any(0)):
         seen = here[:, j]

@@ -1,0 +1,97 @@
+"""Crowd votes on acted emotions, fused by the log-linear pool: new actors, few labels, an actor's clips together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bayesaffect import fusion
+from bayesaffect.evaluate.calibration import ece
+from bayesaffect.fusion.idata import attribute
+from bayesaffect.io import opinions as door
+from bayesaffect.io import published
+from bayesaffect.splits import grouped
+
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.statistical]
+FOLDS = 10
+
+
+@pytest.fixture(scope="module")
+def votes(real_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("votes")
+    return door.read_table(published.crema_d(real_data("crema_d"), folder / "votes.csv"))
+
+
+@pytest.fixture(scope="module")
+def folds(votes, tmp_path_factory):
+    """(actors held out, fit without them): one compiled density for all folds."""
+    cache = tmp_path_factory.mktemp("density")
+    sampling = fusion.Sampling(draws=400, tune=300, chains=2, pilot=150, attempts=1, target_accept=0.9)
+    groups = grouped(votes.subject.values, FOLDS, seed=0)
+    return [(g, fusion.fit(votes, "emotion", seed=0, held_out=g, sampling=sampling, cache=cache)) for g in groups]
+
+
+def probability(predictive):
+    return predictive.probability("emotion").values
+
+
+def nll(p, label):
+    return -np.log(p[np.arange(label.size), label])
+
+
+def test_new_actors(votes, folds):
+    label, p = votes.truth["emotion"].values.astype(int), np.empty((votes.subject.size, 6))
+    for members, posterior in folds:
+        rows = votes.subject.isin(list(members)).values
+        p[rows] = probability(fusion.predict(posterior, votes.select(rows), target="emotion", seed=1, draws=400))
+        share = posterior["posterior"]["habit_share"].mean(["chain", "draw"])
+        assert (share > 0.8).all()  # actors played the same scripts: how their votes differ is their way
+    assert (p.argmax(1) == label).mean() >= 0.765
+    assert nll(p, label).mean() <= 0.625
+    assert ece(p, label) <= 0.018
+
+
+def test_a_few_labelled_clips_of_a_new_actor(votes, folds):
+    label, who = votes.truth["emotion"].values.astype(int), votes.subject.values.astype(str)
+    rng = np.random.default_rng(5)
+    counts = (0, 1, 3, 12, 48)
+    found = {k: [] for k in counts}
+    for members, posterior in folds[::2]:
+        for actor in members:
+            order = rng.permutation(np.flatnonzero(who == actor))
+            rest = np.sort(order[48:])
+            for k in counts:
+                some = votes.select(np.sort(order[:k]))
+                one = fusion.adapt(posterior, some, target="emotion", seed=1, subject=actor, draws=200)
+                p = probability(
+                    fusion.predict(one, votes.select(rest), target="emotion", seed=1, subjects="known", draws=200)
+                )
+                found[k].append(nll(p, label[rest]).mean())
+                assert k == 0 or attribute(one, "khat") < 1
+    mean = {k: np.mean(v) for k, v in found.items()}
+    assert mean[1] <= mean[0] and mean[3] <= mean[0]
+    assert mean[12] <= 0.93 * mean[0]
+    assert mean[48] <= 0.86 * mean[0]
+
+
+def test_an_actors_clips_together(votes, folds):
+    label, p = votes.truth["emotion"].values.astype(int), np.empty((votes.subject.size, 6))
+    for members, posterior in folds:
+        rows = votes.subject.isin(list(members)).values
+        p[rows] = probability(fusion.predict_jointly(posterior, votes.select(rows), target="emotion", seed=1, draws=200))
+    assert nll(p, label).mean() <= 0.53
+
+
+def test_clips_of_two_emotions_together_cost_little(votes, folds):
+    label, who = votes.truth["emotion"].values.astype(int), votes.subject.values.astype(str)
+    rng = np.random.default_rng(6)
+    together, alone = [], []
+    for members, posterior in folds[::2]:
+        for actor in members:
+            rows = np.flatnonzero((who == actor) & np.isin(label, rng.choice(6, 2, replace=False)))
+            some = votes.select(rows)
+            p = fusion.predict_jointly(posterior, some, target="emotion", seed=1, draws=200)
+            together.append(nll(probability(p), label[rows]))
+            p = fusion.predict(posterior, some, target="emotion", seed=1, draws=200)
+            alone.append(nll(probability(p), label[rows]))
+    assert np.concatenate(together).mean() <= 1.05 * np.concatenate(alone).mean()

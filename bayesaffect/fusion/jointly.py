@@ -63,7 +63,7 @@ def predict_jointly(
     to the log-odds, pi with a Dirichlet's uncertainty. The draws are dealt out to the readings by ``balanced`` and by
     how well they foresee the mean opinions of the modalities,
 
-        even: prod_m N(mean_m; f_m + sum_k pi0_k f_km, Omega_m + W_m / n_m),     any: its mean over pi ~ Dirichlet(1 / K).
+        even: prod_m t(mean_m; f_m + sum_k pi0_k f_km, Omega_m + W_m / n_m),     any: its mean over pi ~ Dirichlet(1 / K).
 
     Raises
     ------
@@ -115,7 +115,8 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
 
     share = np.broadcast_to(even, (f.shape[0], k))
     readings = [Pool(*habits.given_classes(f, here, share, found), even, np.inf), any_shares(f, here, found, even, classify)]
-    weight = likelihoods_of_shares(f, here, found, even, rng)
+    subjects = int((posterior["constant_data"]["n_used"].values > 0).sum())
+    weight = likelihoods_of_shares(f, here, found, even, subjects, rng)
     with np.errstate(divide="ignore"):
         weight = np.log([balanced, 1 - balanced]) + weight
     weight = np.exp(weight - logsumexp(weight))
@@ -165,19 +166,23 @@ def any_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.n
     return Pool(mean, spread, share.mean(0), float(f.shape[0]))
 
 
-def likelihoods_of_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.ndarray, rng) -> np.ndarray:
+def likelihoods_of_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.ndarray, subjects: int, rng):
     """Log-densities (2,) of the mean opinions under ``even`` class shares and under any, averaged over SHARES draws.
 
     Dirichlet(1 / K) says that a set which is not even lacks classes; a flat one would count sets that are nearly even
-    for it, and could not be told from habits.
+    for it, and could not be told from habits. Since Omega comes from ``subjects`` people, densities are those of a
+    Student t with as many degrees of freedom less K - 1.
     """
+    width = found.centre.shape[1]
+    freedom = max(subjects - width, 3)
     shares = np.concatenate([even[None], rng.dirichlet(np.full(even.size, 1 / even.size), SHARES)])
     total = np.zeros(shares.shape[0])
     for j in np.flatnonzero(here.any(0)):
         seen = here[:, j]
         noise = found.between[j] + found.residual[j] / seen.sum()
         rest = f[seen, j].mean(0) - found.centre[j] - shares @ found.classes[:, j]
-        total -= 0.5 * ((rest @ np.linalg.inv(noise)) * rest).sum(1)
+        square = ((rest @ np.linalg.inv(noise)) * rest).sum(1)
+        total -= 0.5 * (freedom + width) * np.log1p(square / freedom)
     return np.array([total[0], logsumexp(total[1:]) - np.log(SHARES)])
 
 

@@ -1,4 +1,4 @@
-"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`, `refused`; `Sampling`, `Priors`."""
+"""Bayesian fusion of opinions: `fit`, `predict`, `weights`, `trial_weights`, `gate`, `refused`; settings."""
 
 from __future__ import annotations
 

@@ -62,10 +62,11 @@ class Priors:
     ``sd_missing`` of the corrections for a missing modality, all as above; ``sd_matrix`` is the sd of the entries of
     A_m around the identity itself, not of a prior on it.
 
-    Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, and a
-    prior that keeps away from zero keeps the posterior away from the funnel that a weakly informed scale opens (Chung
-    et al. 2013). ``quality``: the discount of an opinion whose signal was poor is Beta(1, quality), so that without
-    evidence an opinion of quality 0 keeps quality / (1 + quality) of its strength (`discount`).
+    Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, by a
+    factor exp(sd_rho) that is hardly ever above 3, and a prior that keeps away from zero and from the absurd keeps the
+    posterior away from the funnel that a weakly informed scale opens (Chung et al. 2013). ``quality``: the discount of
+    an opinion whose signal was poor is Beta(1, quality), so that without evidence an opinion of quality 0 keeps
+    quality / (1 + quality) of its strength (`discount`).
     """
 
     level: tuple[float, float] = (0.0, 0.5)
@@ -76,7 +77,7 @@ class Priors:
     sd_offset: float = 0.3
     log_kappa: tuple[float, float] = (0.0, 1.0)
     log_error: tuple[float, float] = (-1.0, 1.0)
-    sd_rho: tuple[float, float] = (0.3, 0.6)
+    sd_rho: tuple[float, float] = (0.3, 0.45)
     quality: float = 3.0
     eta: float = 1.5
     intercept: float = 1.0

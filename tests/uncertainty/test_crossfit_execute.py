@@ -104,6 +104,8 @@ def test_inputs_of_killed_runs_are_removed_and_those_in_use_are_kept(work, holde
     assert complete(work).trained == 2
     assert [path.name for path in folder.glob("inputs-*.safetensors")] == [used.name]
     other.communicate()
+    assert complete(work).trained == 0  # killed after its last result: nothing is left to do but to clean up
+    assert not list(folder.glob("inputs-*.safetensors"))
 
 
 def test_inputs_that_are_gone_are_one_sentence(work):

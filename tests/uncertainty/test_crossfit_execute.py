@@ -88,6 +88,7 @@ def test_what_killed_processes_left_half_written_is_removed(work, place):
     folder = place.folder(task)
     folder.mkdir(parents=True)
     (folder / ".weights.0123abcd.safetensors").write_bytes(b"half")
+    (folder / ".tmpQ3PoTy").write_bytes(b"half")
     member.run(place, task)
     assert sorted(p.name for p in folder.iterdir()) == [
         "distance.safetensors", task.draws, "history.csv", "progress.json", "task.json", "weights.safetensors"

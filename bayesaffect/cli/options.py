@@ -66,7 +66,8 @@ Uncertainty = Annotated[
     str,
     typer.Option(
         "--uncertainty",
-        help="What the networks' draws are: ensemble, dropout, both (ensemble x dropout), laplace or distance.",
+        help="What the networks' draws are: ensemble, dropout, both (ensemble x dropout), laplace, or distance (both, "
+        "less sure of inputs unlike those trained on).",
     ),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many epochs per network.")]

@@ -111,10 +111,11 @@ class Priors:
     coefficients of an embedding's components (`attention`), on the log-odds scale or the truth's; ``attention`` of the
     scores that move weight between the heads of a trial.
 
-    Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, and a
-    prior that keeps away from zero keeps the posterior away from the funnel that a weakly informed scale opens (Chung
-    et al. 2013). ``quality``: the discount of an opinion whose signal was poor is Beta(1, quality), so that without
-    evidence an opinion of quality 0 keeps quality / (1 + quality) of its strength (`discount`).
+    Both: ``sd_rho`` of the subject reliability, (median, sd of the logarithm) of a log-normal: people do differ, by a
+    factor exp(sd_rho) that is hardly ever above 3, and a prior that keeps away from zero and from the absurd keeps the
+    posterior away from the funnel that a weakly informed scale opens (Chung et al. 2013). ``quality``: the discount of
+    an opinion whose signal was poor is Beta(1, quality), so that without evidence an opinion of quality 0 keeps
+    quality / (1 + quality) of its strength (`discount`).
     """
 
     level: tuple[float, float] = (0.0, 0.5)

@@ -23,6 +23,13 @@ from bayesaffect.report.findings import Findings
 from bayesaffect.report.page import write_report
 from bayesaffect.types import Omission, Opinions, Predictive
 
+DRAWS = {
+    "ensemble": "pass without dropout",
+    "dropout": "dropout passes",
+    "both": "dropout passes",
+    "laplace": "samples of the last layer",
+    "distance": "dropout passes (closer to the prior for inputs unlike those trained on)",
+}
 PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "neurokit2", "scikit-learn")
 
 
@@ -146,8 +153,8 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
         )
     else:
         lines["Networks"] = (
-            f"{settings.ensemble.members} networks x {settings.ensemble.passes} dropout passes per modality, early "
-            f"stopping on other subjects than those trained or tested on" + _recalibration(settings)
+            f"{settings.ensemble.members} networks x {settings.ensemble.passes} {DRAWS[settings.ensemble.method]} per "
+            f"modality, early stopping on other subjects than those trained or tested on" + _recalibration(settings)
         )
         lines["Leakage guard"] = (
             "Every opinion is made by networks that did not see its subject (checked when opinions are built)"

@@ -33,9 +33,9 @@ _MODALITIES = (
 )
 _FUSED = {"late": "#D55E00", "hybrid": "#8C2D04", "early": "#4D4D4D", "equal": "#959595"}
 _OTHER = ("#6B7A8F", "#A08C7D", "#7D8F69", "#8F6B83", "#5E8C8C", "#B09A5B")
-_MARKERS = {"early": "s", "equal": "D", "late": "o", "hybrid": "o", "prior": "p", "order": "h", "stacking": "d"} | {
-    "linear": "X",
-    "forest": "*",
+_MARKERS = {
+    **{"early": "s", "equal": "D", "late": "o", "hybrid": "o"},
+    **{"prior": "p", "order": "h", "stacking": "d", "linear": "X", "forest": "P"},
 }
 _MODALITY_MARKERS = ("^", "v", "<", ">", "P", "X", "p", "h", "8", "d")
 

@@ -24,7 +24,7 @@ from bayesaffect.files import atomic
 
 log = logging.getLogger(__name__)
 NAMES = ("checkpoint.safetensors", "previous.safetensors")
-LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?")
+LEFT_OVER = re.compile(r"\.(.+\.[0-9a-f]{8}(\.\w+)?|tmp\w{6})")  # of our own naming, and of safetensors'
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ def clear(directory: Path):
 
 
 def sweep(directory: Path, *, older_s: float = 0.0):
-    """Remove what a killed `bayesaffect.files.atomic` left half-written in ``directory``, if it is that old.
+    """Remove what a killed `bayesaffect.files.atomic`, or safetensors inside it, left half-written in ``directory``.
+
+    Only what is at least ``older_s`` seconds old.
 
     Without ``older_s`` for a folder that this process alone writes to.
     """

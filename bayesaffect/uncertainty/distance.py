@@ -23,11 +23,10 @@ RANK = 64
 FOREIGN = 0.01  # how often an input is foreign, before it is looked at
 REACH = 20.0  # how far out, in spreads, a foreign input may lie
 LIMIT = 6.0  # of one standardised column: no single one decides alone
-FLOOR = 0.1  # smallest scale of a column, as a share of the median over columns
-FRAMES = ("crops", "visible", "units")  # variables whose frames are the second axis; of others, time is the last
+FRAMES = ("crops", "units")  # variables whose frames are the second axis; of others, time is the last
 CHUNK = 64
 QUARTILE = 0.6745  # of the standard normal
-SPREAD = 0.05  # smallest spread, as a share of the centre: people differ more than those at hand may show
+SPREAD = 0.05  # smallest spread, as a share of the centre, or of 1: people differ more than those at hand may show
 
 
 def describe(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -37,8 +36,10 @@ def describe(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
     absolute change from one sample to the next; so that a flat or a noisy signal differs from a usual one even where
     its mean does not. Of pictures (trial, frame, row, column) their contrast (log sd over pixels, mean over visible
     frames), detail (log mean absolute difference of neighbouring pixels), movement (log mean absolute change
-    between visible frames) and stillness (log of the change that a quarter of them stay below); of ``visible``
-    (trial, frame) its mean.
+    between visible frames) and stillness (log of the change that a quarter of them stay below).
+
+    What is known not to be there is no reason for doubt: ``visible`` (trial, frame) is not described, and the columns
+    of an entry that is 0 all the time, as extraction fills what it could not use, are NaN, unless all entries are 0.
     """
     found = {}
     for name, values in block.items():
@@ -47,17 +48,20 @@ def describe(block: Mapping[str, Tensor]) -> dict[str, Tensor]:
             some = zip(values.split(CHUNK), seen.split(CHUNK), strict=True)
             found[name] = torch.cat([_pictures(*part) for part in some])
             continue
+        if name == "visible":
+            continue
         values = values.double()
         if name in FRAMES:
             values = values.movedim(1, -1)
-        if name == "visible":
-            found[name] = values.mean(-1, keepdim=True)
-        elif values.ndim == 2:
+        if values.ndim == 2:
             found[name] = values
         else:
             course = values.flatten(1, -2)
             change = course.diff(dim=-1).abs().mean(-1)
-            found[name] = torch.cat([course.mean(-1), _log(course.std(-1, correction=0)), _log(change)], dim=1)
+            filled = (course == 0).all(-1)
+            filled = (filled & ~filled.all(1, keepdim=True)).repeat(1, 3)
+            columns = torch.cat([course.mean(-1), _log(course.std(-1, correction=0)), _log(change)], dim=1)
+            found[name] = columns.masked_fill(filled, torch.nan)
     return found
 
 
@@ -83,18 +87,19 @@ def learn(columns: Tensor) -> dict[str, Tensor]:
     """Location, scale and a shrunk covariance of the columns (trial, column) of some trials.
 
     The covariance of the standardised columns is shrunk towards mu I by Ledoit & Wolf's (2004) intensity; beyond the
-    64 largest, its eigenvalues are replaced by their mean. A column that hardly varies among the trials has
-    the scale 0.1 times the median one: what never changed and now does is far away, not infinitely far.
+    64 largest, its eigenvalues are replaced by their mean. NaN counts as the mean. A column that does not vary among
+    the trials, such as a flag that is always set, gives no scale to measure by: its scale is infinite.
     """
-    location, scale = columns.mean(0), columns.std(0, correction=0)
-    usual = scale[scale > 1e-9].median() if (scale > 1e-9).any() else torch.ones(()).double()
-    scale = scale.clamp(min=float(FLOOR * usual))
-    z = ((columns - location) / scale).numpy()
-    n, width = z.shape
-    rho = float(ledoit_wolf_shrinkage(z, assume_centered=True)) if n > 1 else 1.0
+    location = columns.nanmean(0).nan_to_num()
+    scale = (columns - location).square().nanmean(0).sqrt().nan_to_num()
+    scale = torch.where(scale > 1e-6, scale, torch.inf)
+    z = ((columns - location) / scale).nan_to_num().numpy()
+    varied = torch.isfinite(scale).numpy()
+    n, width = len(z), max(int(varied.sum()), 1)
+    rho = float(ledoit_wolf_shrinkage(z[:, varied], assume_centered=True)) if n > 1 and varied.any() else 1.0
     _, singular, basis = np.linalg.svd(z, full_matrices=False)
     values = singular**2 / n
-    mu = max(float((z**2).mean()), 1e-6)
+    mu = max(float((z**2).sum()) / (n * width), 1e-6)
     rank = min(RANK, len(values))
     left = (values[rank:].sum()) / max(width - rank, 1)
     return {
@@ -107,11 +112,16 @@ def learn(columns: Tensor) -> dict[str, Tensor]:
 
 
 def squared(columns: Tensor, learnt: Mapping[str, Tensor]) -> Tensor:
-    """D^2 = z^T C^-1 z / p (trial,) of p standardised columns z, clipped at +-6, under the covariance C of `learn`."""
-    z = ((columns - learnt["location"]) / learnt["scale"]).clamp(-LIMIT, LIMIT)
+    """D^2 = z^T C^-1 z / p (trial,) of p standardised columns z, clipped at +-6, under the covariance C of `learn`.
+
+    Columns that are NaN, or have no scale, have z = 0 and do not count in p.
+    """
+    z = (columns - learnt["location"]) / learnt["scale"]
+    count = (torch.isfinite(z) & torch.isfinite(learnt["scale"])).sum(1).clamp(min=1)
+    z = z.nan_to_num().clamp(-LIMIT, LIMIT)
     along = z @ learnt["basis"]
     rest = (z**2).sum(1) - (along**2).sum(1)
-    return ((along**2 / learnt["values"].clamp(min=1e-6)).sum(1) + rest / learnt["rest"]) / z.shape[1]
+    return ((along**2 / learnt["values"].clamp(min=1e-6)).sum(1) + rest.clamp(min=0) / learnt["rest"]) / count
 
 
 def probability(root: Tensor, centre: float, spread: float, subjects: int) -> Tensor:
@@ -130,9 +140,8 @@ def fit(network: nn.Module, training_data: Data) -> dict[str, Tensor]:
     """Per modality and variable what `learn` finds and how far strangers lie; per target the prior.
 
     How far a new subject's usual trials lie is measured by leaving each training subject out in turn: centre = median
-    of x = (D^2)^(1/3), spread = (upper quartile - median) / 0.6745, which a training subject with a dead sensor does not move;
-    the network is not asked. With fewer than 3 subjects that cannot be told, and nothing will be
-    foreign.
+    of x = (D^2)^(1/3), spread = (upper quartile - median) / 0.6745, which one training subject with a dead sensor does
+    not move. The network is not asked. With fewer than 3 subjects that cannot be told, and nothing will be foreign.
 
     Returns
     -------
@@ -171,7 +180,7 @@ def _reference(columns: Tensor, who: np.ndarray) -> Tensor:
         return torch.tensor([0.0, 1.0, 0.0])
     left = torch.cat([_root(columns[who == s], learn(columns[who != s])) for s in people])
     low, high = (float(left.quantile(q)) for q in (0.5, 0.75))
-    return torch.tensor([low, max((high - low) / QUARTILE, SPREAD * low), float(len(people))])
+    return torch.tensor([low, max((high - low) / QUARTILE, SPREAD * max(low, 1.0)), float(len(people))])
 
 
 def _root(columns: Tensor, learnt: Mapping[str, Tensor]) -> Tensor:

@@ -36,6 +36,7 @@ def carry_out(work: Work) -> int:
         with checkpoint.writing(work.place.directory):
             status.write_plan(work.place.directory, facts)
     if not waiting:
+        _sweep(work.place.directory)
         return 0
     tasks = sorted(waiting, key=lambda task: (-len(task.modalities), -task.train.size))  # short ones fill the end
     made = 0
@@ -71,21 +72,25 @@ def _facts(work: Work) -> dict:
 
 @contextlib.contextmanager
 def _inputs(work: Work) -> Iterator[Place]:
-    """Write the networks' inputs to a file of this run's own, remove it in the end, and those of killed runs."""
+    """Write the networks' inputs to a file of this run's own, and remove it in the end."""
     path = work.place.inputs.with_stem(f"{work.place.inputs.stem}-{uuid.uuid4().hex[:8]}")
-    lock = path.parent / INPUT_CLAIMS
     with checkpoint.writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob("inputs-*.safetensors") if files.fcntl is not None else ():
-        with claim(lock, other.name, wait=False) as nobody_reads_it:
-            if nobody_reads_it:
-                other.unlink(missing_ok=True)
-    with claim(lock, path.name, wait=True):
+    _sweep(path.parent)
+    with claim(path.parent / INPUT_CLAIMS, path.name, wait=True):
         try:
             data.save(work.inputs, path)
             yield replace(work.place, inputs=path)
         finally:
             path.unlink(missing_ok=True)
+
+
+def _sweep(directory: Path):
+    """Remove the inputs of runs that were killed, even between their last result and their end."""
+    for path in directory.glob("inputs-*.safetensors") if files.fcntl is not None else ():
+        with claim(directory / INPUT_CLAIMS, path.name, wait=False) as nobody_reads_it:
+            if nobody_reads_it:
+                path.unlink(missing_ok=True)
 
 
 def _results(place: Place, tasks: Sequence[Task], execution: Execution, *, wait: bool) -> Iterator[tuple[int, str]]:

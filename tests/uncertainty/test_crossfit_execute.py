@@ -88,9 +88,10 @@ def test_what_killed_processes_left_half_written_is_removed(work, place):
     folder = place.folder(task)
     folder.mkdir(parents=True)
     (folder / ".weights.0123abcd.safetensors").write_bytes(b"half")
+    (folder / ".tmpQ3PoTy").write_bytes(b"half")
     member.run(place, task)
     assert sorted(p.name for p in folder.iterdir()) == [
-        task.draws, "history.csv", "progress.json", "task.json", "weights.safetensors"
+        "distance.safetensors", task.draws, "history.csv", "progress.json", "task.json", "weights.safetensors"
     ]  # fmt: skip
 
 
@@ -104,6 +105,8 @@ def test_inputs_of_killed_runs_are_removed_and_those_in_use_are_kept(work, holde
     assert complete(work).trained == 2
     assert [path.name for path in folder.glob("inputs-*.safetensors")] == [used.name]
     other.communicate()
+    assert complete(work).trained == 0  # killed after its last result: nothing is left to do but to clean up
+    assert not list(folder.glob("inputs-*.safetensors"))
 
 
 def test_inputs_that_are_gone_are_one_sentence(work):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesaffect.encoders import build
+from bayesaffect.encoders import Builder, build
 from bayesaffect.errors import InputError
 from bayesaffect.splits import leave_one_subject_out
 from bayesaffect.types import Opinions
@@ -144,10 +144,13 @@ def test_a_leak_past_all_doors_is_refused_by_the_opinions(small, grouped, tmp_pa
         Opinions.from_predictives(result.out_of_fold, small)
 
 
-def test_the_identity_of_a_builder_is_its_name_or_its_repr():
+def test_the_identity_of_a_builder_is_what_it_says_its_name_or_its_repr():
     class Made:
         def __repr__(self):
             return "Made(eeg=mine:Net)"
 
-    assert work.identity(build) == "bayesaffect.encoders.networks.build"
-    assert work.identity(Made()) == "Made(eeg=mine:Net)"
+    assert work.identity(build, ("eeg",)) == "bayesaffect.encoders.networks.build"
+    assert work.identity(Made(), ("eeg",)) == "Made(eeg=mine:Net)"
+    assert work.identity(Builder({}), ("eeg",)) == work.identity(build, ("eeg",))
+    mixed = Builder({"eeg": "json:loads"})
+    assert work.identity(mixed, ("face",)) == work.identity(build, ("face",)) != work.identity(mixed, ("eeg",))

@@ -11,6 +11,7 @@ from bayesaffect.encoders import build
 from bayesaffect.types import Target
 from bayesaffect.uncertainty import data, distance
 
+CHANGE = (251 + 241) / 2  # of a picture of 4 and 14 to one of 255
 SPEC = {"encoder": "physio", "shapes": {"series": [2, 40], "features": [4]}}
 TARGETS = (Target("valence", bounds=(1.0, 9.0)), Target("mood", levels=("low", "middle", "high")))
 
@@ -36,6 +37,22 @@ def test_description_of_a_course():
     np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 
+def test_what_is_known_not_to_be_there_does_not_count():
+    course = torch.randn(50, 3, 40, generator=torch.Generator().manual_seed(0))
+    course[0, 1], course[1] = 0, 0
+    columns = distance.describe({"series": course})["series"]
+    assert torch.isnan(columns[0, 1::3]).all() and torch.isfinite(columns[0, [0, 2]]).all()
+    assert torch.isfinite(columns[1:]).all()  # all entries 0: nobody has said that
+    learnt = distance.learn(columns[2:])
+    apart = distance.squared(columns, learnt)
+    assert apart[0] < 3 and apart[1] > 10
+    flag = torch.cat([columns[2:], torch.ones(48, 1)], dim=1)
+    assert torch.isinf(distance.learn(flag)["scale"][-1])
+    changed = flag.clone()
+    changed[:, -1] = 0
+    torch.testing.assert_close(distance.squared(changed, distance.learn(flag)), apart[2:])
+
+
 def test_description_of_pictures_sees_frames_with_a_face_only():
     crops = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     crops[0, :2, :, 1] = 10
@@ -43,6 +60,11 @@ def test_description_of_pictures_sees_frames_with_a_face_only():
     found = distance.describe({"crops": crops, "visible": torch.tensor([[1, 1, 0]], dtype=torch.uint8)})["crops"]
     contrast = torch.tensor([0.0, 10.0, 0.0, 10.0]).std().item()
     np.testing.assert_allclose(found[0], [np.log(contrast + 1), np.log(11), 0, 0], rtol=1e-6)
+    moving = crops.clone()
+    moving[0, 1] += 4
+    again = distance.describe({"crops": moving, "visible": torch.ones(1, 3)})["crops"]
+    np.testing.assert_allclose(again[0, 2], np.log((4 + CHANGE) / 2 + 1), rtol=1e-6)
+    np.testing.assert_allclose(again[0, 3], np.log(4 + 0.25 * (CHANGE - 4) + 1), rtol=1e-6)
 
 
 def test_squared_distance_is_that_of_the_shrunk_covariance():
@@ -108,12 +130,12 @@ def test_half_a_doubt_is_half_the_pull(known, monkeypatch):
 
 def test_one_foreign_modality_leaves_the_joint_network_the_other(known):
     network, some, state = known
-    strange = changed(some, "physio", lambda v: 40 + 0 * v)
     rows = np.flatnonzero(some.present.all(1).numpy())
-    strange, blind = strange.rows(rows), some.rows(rows)
+    strange, blind = changed(some, "physio", lambda v: 40 + 0 * v).rows(rows), some.rows(rows)
     blind = replace(blind, present=blind.present & torch.tensor([False, True]))
+    assert (distance.foreign(state, strange)[:, 0] > 0.95).all()
     drawn, without = (
-        distance.sample(network, state, d, passes=30, seed=0)["mean/valence"].mean(0) for d in (strange, blind)
+        distance.sample(network, state, some, passes=30, seed=0)["mean/valence"].mean(0) for some in (strange, blind)
     )
     plain = network(strange.inputs, strange.present).mean["valence"].detach()
     assert float((drawn - without).abs().mean()) < 0.2 * float((plain - without).abs().mean())

@@ -11,6 +11,7 @@ _HOME = {
     "fit": "late",
     "fit_hybrid": "hybrid",
     "attention_weights": "attended",
+    "with_features": "trial_features",
     "compare": "comparison",
     "Comparison": "comparison",
     "predict": "prediction",
@@ -45,6 +46,7 @@ __all__ = [
     "refused",
     "trial_weights",
     "weights",
+    "with_features",
 ]
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, effects_normal, effects_pool, habits, hybrid_prediction, idata, likelihoods
+from bayesaffect.fusion import (
+    discount,
+    effects_normal,
+    effects_pool,
+    habits,
+    hybrid_prediction,
+    idata,
+    likelihoods,
+    tilts,
+)
 from bayesaffect.fusion.prediction import CATEGORICAL, CONTINUOUS, read
 from bayesaffect.fusion.statistics import contrasts
 from bayesaffect.fusion.weighting import resampled, smoothed
@@ -37,8 +46,8 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
     Notes
     -----
     Continuous: (u, delta) in closed form (`effects_normal`), rho from the population and weighted. Categorical: the
-    habit c in closed form, then delta and rho by Laplace's approximation and weighted (`effects_pool`); what a trial
-    to be predicted says itself of c is added when it is predicted.
+    habit c in closed form, then delta, rho and t (`tilts`) by Laplace's approximation and weighted (`effects_pool`);
+    what a trial to be predicted says itself of c is added when it is predicted.
 
     Raises
     ------
@@ -87,7 +96,7 @@ def population(posterior, draws: int) -> dict[str, np.ndarray]:
     continuous = idata.attribute(posterior, "kind") == "continuous"
     wanted = read(posterior["posterior"], CONTINUOUS if continuous else CATEGORICAL)
     values = idata.flattened(posterior, wanted, at_most=draws)
-    return {n: v for n, v in values.items() if n not in ("u", "delta", "rho", "habit")}
+    return {n: v for n, v in values.items() if n not in ("u", "delta", "rho", "habit", "tilt")}
 
 
 def ratings(values, opinions: Opinions, target: str, truth: np.ndarray, *, poor, rng):
@@ -99,23 +108,27 @@ def ratings(values, opinions: Opinions, target: str, truth: np.ndarray, *, poor,
 
 
 def _classes(posterior, values, opinions: Opinions, target: str, poor, rng):
-    """Draws of delta, rho and c of a subject (draw, 1, ...), log-weights, and the variance of c."""
+    """Draws of delta, rho, t and c of a subject (draw, 1, ...), log-weights, and the variance of c."""
     size, m = values["w"].shape
     k = values["alpha"].shape[1]
     label = opinions.truth[target].values.astype(int)
     mean, spread = effects_pool.habit(habits.of_fit(posterior), opinions, target, label, (size, m, k - 1))
     c = mean + habits.noise(spread, (size,), rng)
-    v, log_weight = np.empty((size, k - 1 + m)), np.empty(size)
-    per_draw = max(1, label.size) * (k + m) * k
+    prior = effects_pool.prior(values, c, tilts.of_fit(posterior) if label.size else None)
+    v, log_weight = np.empty(prior.mean.shape), np.empty(size)
+    per_draw = max(1, label.size) * (v.shape[1] + m * k) * k
     for rows in np.array_split(np.arange(size), max(1, size * per_draw // CHUNK)):
         part = {n: a[rows] for n, a in values.items()}
-        said, base = effects_pool.offers(part, c[rows], opinions, target, poor)
-        mode, lower = effects_pool.posterior(part, said, base, label)
+        pool = effects_pool.pool(part, c[rows], opinions, target, poor)
+        mine = effects_pool.Prior(*(a[rows] for a in prior))
+        mode, lower = effects_pool.posterior(mine, pool, label)
         v[rows], density = effects_pool.draw(mode, lower, rng)
-        log_weight[rows] = effects_pool.log_density(v[rows], part, said, base, label) - density
+        log_weight[rows] = effects_pool.log_density(v[rows], mine, pool, label) - density
     basis = contrasts(k)
-    found = {"delta": (v[:, : k - 1] @ basis.T)[:, None], "rho": v[:, None, k - 1 :], "habit": (c @ basis.T)[:, None]}
-    return found, log_weight, spread
+    found = {"delta": v[:, : k - 1] @ basis.T, "rho": v[:, k - 1 : k - 1 + m], "habit": c @ basis.T}
+    if v.shape[1] > k - 1 + m:
+        found["tilt"] = v[:, k - 1 + m :].reshape(size, m, k)
+    return {n: a[:, None] for n, a in found.items()}, log_weight, spread
 
 
 def assembled(posterior, values, name: str, *, count: int, log_weight: np.ndarray, rng, constant):
@@ -132,14 +145,14 @@ def assembled(posterior, values, name: str, *, count: int, log_weight: np.ndarra
     dims = {n: [str(d) for d in draws[n].dims if d not in ("chain", "draw")] for n in values if n in draws}
     coords = {d: draws[d].values for d in draws.dims if d not in ("chain", "draw", "subject") and d in draws.coords}
     old = posterior["constant_data"]
-    kept = {n: old[n].values for n in old if n.startswith(("habit_", "typical", "poorness"))}
+    kept = {n: old[n].values for n in old if n.startswith(("habit_", "tilt_", "typical", "poorness"))}
     kept = {n: v for n, v in kept.items() if not n.endswith("_subject")}
     dims |= {n: ["modality"] for n in ("typical", "poorness") if n in kept}
     for base in ("typical", "poorness"):
         if base in kept:
             kept[f"{base}_subject"] = kept[base][None]
             dims[f"{base}_subject"] = ["subject", "modality"]
-    dims["n_used"] = ["subject"]
+    dims |= {"n_used": ["subject"], "tilt": ["subject", "modality", "level"]}
     attrs = {n: idata.attribute(posterior, n) for n in ATTRIBUTES if n in draws.attrs}
     attrs |= {"labelled": count, "khat": None if not np.isfinite(khat) else round(khat, 3), "adapted_to": name}
     # without labels the subject is known all the same: its effects are those of the population

@@ -7,6 +7,7 @@ import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, idata
+from bayesaffect.fusion.effects_normal import gains
 from bayesaffect.fusion.prediction import positions, read
 from bayesaffect.fusion.reliability import PRIOR
 from bayesaffect.fusion.statistics import masked
@@ -59,7 +60,7 @@ def trial_weights(posterior, opinions: Opinions, *, subjects: str = "population"
     rho = np.where(known[:, None], values["rho"][:, who], 0.0)
     strength = size * np.exp(rho)
     strength = strength / left if continuous else strength * left
-    parts = _precisions(values, strength, here, known) if continuous else _sizes(values, strength, here, who, known)
+    parts = _precisions(values, strength, here, known, rho) if continuous else _sizes(values, strength, here, who, known)
     return xr.DataArray(
         parts / parts.sum(-1, keepdims=True),
         dims=("sample", "trial", "modality"),
@@ -71,7 +72,7 @@ def trial_weights(posterior, opinions: Opinions, *, subjects: str = "population"
     )
 
 
-def _precisions(values, strength: np.ndarray, here: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _precisions(values, strength: np.ndarray, here: np.ndarray, known: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """b_m (Sigma^-1 b)_m on the observed modalities and 1 / v0: (draw, trial, modality + 1)."""
     n, m = here.shape
     d = np.exp(values["log_kappa"])[:, None] * strength
@@ -84,7 +85,7 @@ def _precisions(values, strength: np.ndarray, here: np.ndarray, known: np.ndarra
         sigma = values["correlation"][:, None] * d[:, rows, :, None] * d[:, rows, None, :]
         offset = np.where(known[rows, None, None], 0.0, covariance[:, None])
         sigma = np.where(both, sigma + offset, np.eye(m))
-        b = np.where(here[rows], values["b"][:, None], 0.0)
+        b = np.where(here[rows], gains(values, rho[:, rows]), 0.0)
         out[:, rows, :m] = b * np.linalg.solve(sigma, b[..., None])[..., 0]
     return out
 

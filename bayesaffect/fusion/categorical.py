@@ -8,7 +8,8 @@ For trial i of subject s with class probabilities p_im of the modalities m = 1..
 f = (log p + K p) / 2 is what is read of class probabilities (`statistics.features`). c_sm is the subject's habit, what
 its opinions have in common (`habits`), gamma_m ~ Uniform(0, 1) how much of it the pool subtracts: near 1 where subjects
 saw much the same, so that a difference between their mean opinions says nothing about what they felt; near 0 where
-it does. For a subject the fit has not seen, c has the distribution that its own trial leaves.
+it does. For a subject the fit has not seen, c has the distribution that its own trial leaves. Labels of such a subject
+teach how strongly its opinions speak of each class as well (`tilts`).
 
 r_im = 1 - lambda_m h_im is what a signal of quality 1 - h_im leaves of an opinion (`discount`); where no quality is
 known, or none that varies, r = 1 and there is no lambda.
@@ -171,5 +172,5 @@ DIMS = {
     "alpha_missing": ["modality", "level"],
     "matrix": ["modality", "level", "level_bis"],
     "delta": ["subject", "level"],
-    "habit": ["subject", "modality", "level"],
+    **{name: ["subject", "modality", "level"] for name in ("habit", "tilt")},
 }

@@ -64,6 +64,7 @@ def data(
         "prior_correlation": np.array(linalg.lkj_concentration(priors.eta, m)),
         "centring": information / (information + 0.15**-2),
         **_correlated(priors, m, model),
+        **({"prior_theta": np.ones(2)} if model is not None and model.gains == "scaled" else {}),
         **_fixed(pairs, m, "partial" if model is None else model.pooling),
     }
 
@@ -151,6 +152,9 @@ def population(data: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "prior_offset_correlation" in data:
         al = data["prior_offset_correlation"]
         values["partial_offset"] = pyro.sample("partial_offset", dist.Beta(al, al).to_event(1))
+    if "prior_theta" in data:
+        al, be = (data["prior_theta"][k].expand((1,)) for k in (0, 1))
+        values["theta"] = pyro.sample("theta", dist.Beta(al, be).to_event(1))
     if "prior_quality" in data:
         values["quality_discount"] = discounts(data["prior_quality"], m)
     if not alike(data):
@@ -224,12 +228,16 @@ def conditional(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> dic
         factor = torch.stack([torch.ones_like(row), row, row.transpose(0, 1), row * share])
         precision = (factor[:, None] * precision).reshape(-1, m, m)
     t = (data["sums"] * precision).sum(2)
-    a = values["a"] - data["shift_x"] + values["b"] * data["shift_y"]
-    b = values["b"]
-    c = torch.exp(-log_k(values, data))
+    k = log_k(values, data)
+    b, c = values["b"], torch.exp(-k)
+    a = values["a"] - data["shift_x"] + b * data["shift_y"]
+    if "theta" in values:
+        b = b * torch.exp(values["theta"] * (k - values["log_kappa"]))
+        a = a + (b - values["b"]) * (data["shift_y"] - values["mu"])
     cc = c[:, :, None] * c[:, None, :]
     t0, t1, t2, t3, t4, t5 = t.unbind(0)
-    left_a, left_b = a[:, None], b[:, None]
+    left_a, left_b = a[..., :, None], b[..., :, None]
+    a, b = a[..., None, :], b[..., None, :]
     square = t3 - 2 * left_a * t1 - 2 * left_b * t4 + left_a * a * t0 + 2 * left_a * b * t2 + left_b * b * t5
     residual = t1 - a * t0 - b * t2
     return {
@@ -310,6 +318,7 @@ def readable(values: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> dict[s
         "rho": k - values["log_kappa"],
         "reliability": torch.exp(k),
         "correlation": correlation(values, k.shape[1]),
+        **({"theta": values["theta"][0]} if "theta" in values else {}),
     }
 
 

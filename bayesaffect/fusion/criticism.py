@@ -38,6 +38,7 @@ from scipy.stats import norm
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, idata, likelihoods, ordinal, student
+from bayesaffect.fusion.effects_normal import gains
 from bayesaffect.fusion.moments import fused_moments
 from bayesaffect.fusion.prediction import CATEGORICAL, CONTINUOUS, fused_log_prob, positions, read
 from bayesaffect.types import Opinions, Target
@@ -189,7 +190,9 @@ def _ratings(posterior, opinions: Opinions, target: Target, who: np.ndarray, wan
                 y = _within(mean[d], np.sqrt(variance[d]), v["cut"][d], cell, rng)
             left = 1.0 if poor is None else 1 - v["quality_discount"][d] * poor
             k = np.exp(v["log_kappa"][d] + v["rho"][d, who])
-            e = (x - v["a"][d] - np.outer(y, v["b"][d]) - v["u"][d, who]) * left / (k * sd)
+            gain = gains({n: v[n][d : d + 1] for n in ("b", "theta") if n in v}, v["rho"][d : d + 1, who])[0]
+            e = x - v["a"][d] - v["b"][d] * v["mu"][d] - gain * (y - v["mu"][d])[:, None] - v["u"][d, who]
+            e = e * left / (k * sd)
             level = (y - v["mu"][d] - v["delta"][d, who]) / v["tau"][d]
             made = rng.standard_normal((n, m)) @ np.linalg.cholesky(v["correlation"][d] + 1e-12 * np.eye(m)).T
             if "nu" in v:

@@ -22,6 +22,14 @@ from bayesaffect.types import Opinions
 LOG_2PI = float(np.log(2 * np.pi))
 
 
+def gains(values: Mapping[str, np.ndarray], rho: np.ndarray) -> np.ndarray:
+    """b_m exp(theta rho_m) (D, ..., M) for ``rho`` (D, ..., M); theta is 0 where a fit has none (`settings.Model`)."""
+    space = (slice(None),) + (None,) * (rho.ndim - 2)
+    if "theta" not in values:
+        return values["b"][space]
+    return values["b"][space] * np.exp(values["theta"][space][..., None] * rho)
+
+
 def conditional(
     values: Mapping[str, np.ndarray], rho: np.ndarray, opinions: Opinions, target: str, *, truth: np.ndarray, poor=None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,13 +43,14 @@ def conditional(
     sd = np.sqrt(np.where(here, opinions.variance[target].values, 1.0))
     d, m = rho.shape
     kappa = np.exp(values["log_kappa"] + rho)
+    gain, mu = gains(values, rho), values["mu"][:, None]
     prior = np.concatenate([values["omega"], values["sd_delta"][:, None]], 1) ** -2.0
     precision = prior[:, :, None] * np.eye(m + 1)
     linear = np.zeros((d, m + 1))
     total = 0.5 * np.log(prior).sum(1)
     for i in range(x.shape[0]):
         seen, known = np.flatnonzero(here[i]), np.isfinite(truth[i])
-        b = values["b"][:, seen]
+        b = gain[:, seen]
         if known:
             precision[:, m, m] += values["tau"] ** -2.0
             gap = truth[i] - values["mu"]
@@ -55,7 +64,9 @@ def conditional(
         sigma = values["correlation"][:, seen][:, :, seen] * scale[:, :, None] * scale[:, None, :]
         if not known:
             sigma = sigma + (values["tau"] ** 2)[:, None, None] * b[:, :, None] * b[:, None, :]
-        rest = x[i, seen] - values["a"][:, seen] - b * (truth[i] if known else values["mu"][:, None])
+        rest = x[i, seen] - values["a"][:, seen] - values["b"][:, seen] * mu
+        if known:
+            rest = rest - b * (truth[i] - mu)
         reads = np.zeros((d, seen.size, m + 1))
         reads[:, np.arange(seen.size), seen] = 1.0
         if not known:

@@ -1,11 +1,12 @@
 """Embeddings made short enough for a posterior: principal components, and what is known of them where they are missing.
 
 Per modality, estimated on the trials that a fit learns from and then fixed: features are standardised and turned into
-their principal components, of which at most `COMPONENTS` are kept, and none with less than `LEAST_SHARE` of the
-variance. For a categorical target the K - 1 contrasts of the modality's class probabilities join them, because the pool
-reads logarithms and takes small differences between small probabilities for large. Both together are turned once more
-and scaled to variance 1. With all heads' components in one row z (D,), mean 0, and C = corr(z), a row of which only the
-entries o were seen stands for
+their principal components of variance 1, of which at most `COMPONENTS` are kept, and none with less than `LEAST_SHARE`
+of the variance. For a categorical target, what is linear in the modality's opinion f (`statistics.features`) is taken
+out of them, because the pool has it already, and the rest is turned once more; what has less than `LEAST_SHARE` of its
+variance left is dropped. A head so learns what an embedding knows beyond its opinion, and its coefficients are all but
+independent of the pool's. With all heads' components in one row z (D,), mean 0, and C = Cov(z), a row of which only
+the entries o were seen stands for
 
     z | z_o ~ N(B_o z_o, C - B_o C_o.),      B_o = C_.o (C_oo)^-1,
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion.statistics import contrasts
+from bayesaffect.fusion.statistics import features
 from bayesaffect.types import Opinions
 
 COMPONENTS = 8
@@ -36,15 +37,15 @@ class Reduction:
     Parameters
     ----------
     heads : the modalities that have an embedding (J,).
-    center : per head (F,); what is subtracted from its features, followed by contrasts of probabilities if any.
+    center : per head (F,); what is subtracted from its features, followed by the opinion's f if any.
     loading : per head (F, d); components = (features - center) @ loading.
-    correlation : C (D, D) over all heads' components, D = sum of d.
+    covariance : C (D, D) over all heads' components, D = sum of d.
     """
 
     heads: tuple[str, ...]
     center: tuple[np.ndarray, ...]
     loading: tuple[np.ndarray, ...]
-    correlation: np.ndarray
+    covariance: np.ndarray
 
     @property
     def owner(self) -> np.ndarray:
@@ -88,10 +89,14 @@ def learn(opinions: Opinions, target: str, used: np.ndarray) -> Reduction:
         if len(rows) < 3 or not (first := _turned(rows[:, :width], COMPONENTS)).any():
             continue
         center = rows.mean(0)
-        both = np.zeros((block.shape[1], first.shape[1] + said))
-        both[:width, : first.shape[1]] = first
-        both[width:, first.shape[1] :] = np.eye(said)
-        loading = both @ _turned((rows - center) @ both, both.shape[1])
+        loading = np.zeros((block.shape[1], first.shape[1]))
+        loading[:width] = first
+        if said:
+            opinion = rows[:, width:] - center[width:]
+            loading[width:] = -np.linalg.lstsq(opinion, (rows - center)[:, :width] @ first, rcond=1e-8)[0]
+            loading = loading @ _left((rows - center) @ loading)
+        if not loading.shape[1]:
+            continue
         heads.append(name)
         centers.append(center)
         loadings.append(loading)
@@ -101,7 +106,7 @@ def learn(opinions: Opinions, target: str, used: np.ndarray) -> Reduction:
             "no modality has an embedding that varies over the trials with truth",
             remedy="add features (columns x_<name> of a table), or use the late model: fit",
         )
-    return Reduction(tuple(heads), tuple(centers), tuple(loadings), _correlation(blocks, used))
+    return Reduction(tuple(heads), tuple(centers), tuple(loadings), _covariance(blocks, used))
 
 
 def _turned(rows: np.ndarray, at_most: int) -> np.ndarray:
@@ -119,14 +124,22 @@ def _turned(rows: np.ndarray, at_most: int) -> np.ndarray:
     return loading
 
 
+def _left(rows: np.ndarray) -> np.ndarray:
+    """Rotation (d, e) of the rows (n, d) to principal components with at least `LEAST_SHARE` as variance."""
+    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    order = np.argsort(-values)
+    turned = vectors[:, order[values[order] >= LEAST_SHARE]]
+    return turned * np.sign(turned[np.abs(turned).argmax(0), np.arange(turned.shape[1])]) if turned.size else turned
+
+
 def _contrasts(opinions: Opinions, target: str) -> int:
-    """How many contrasts of probabilities an opinion on the target has."""
+    """How many numbers f an opinion on a categorical target has."""
     kind = opinions.target(target)
     return 0 if kind.kind == "continuous" else len(kind.levels) - 1
 
 
 def _block(opinions: Opinions, name: str, target: str) -> np.ndarray | None:
-    """The features of a modality and contrasts of its probabilities (N, F), NaN where it is missing."""
+    """The features of a modality and f of its opinion (N, F), NaN where it is missing."""
     if name not in opinions.embedding:
         return None
     place = opinions.modalities.index(name)
@@ -138,13 +151,13 @@ def _block(opinions: Opinions, name: str, target: str) -> np.ndarray | None:
             where=f"trial {opinions.present['trial'].values[int(gap.argmax())]}",
             remedy="give all features of a modality or none",
         )
-    if said := _contrasts(opinions, target):
-        share = np.exp(opinions.log_prob[target].values[:, place]) @ contrasts(said + 1)
-        block = np.concatenate([block, np.where(np.isfinite(block).all(1)[:, None], share, np.nan)], 1)
+    if _contrasts(opinions, target):
+        f = features(opinions, target)[:, place]
+        block = np.concatenate([block, np.where(np.isfinite(block).all(1)[:, None], f, np.nan)], 1)
     return block
 
 
-def _correlation(blocks: list[np.ndarray], used: np.ndarray) -> np.ndarray:
+def _covariance(blocks: list[np.ndarray], used: np.ndarray) -> np.ndarray:
     """C over all components; between two heads from the trials that have both, drawn a little towards 0."""
     sizes = [b.shape[1] for b in blocks]
     edges = np.concatenate([[0], np.cumsum(sizes)])
@@ -160,7 +173,8 @@ def _correlation(blocks: list[np.ndarray], used: np.ndarray) -> np.ndarray:
     low = np.linalg.eigvalsh(out).min()
     if low < RIDGE:  # pairwise moments need not be a correlation matrix
         out = (out + (RIDGE - low) * np.eye(len(out))) / (1 + RIDGE - low)
-    return out
+    sd = np.concatenate([b[used & np.isfinite(b).all(1)].std(0) for b in blocks])
+    return sd[:, None] * out * sd
 
 
 def components(reduction: Reduction, opinions: Opinions, target: str, drop: np.ndarray | None = None) -> Components:
@@ -185,7 +199,7 @@ def components(reduction: Reduction, opinions: Opinions, target: str, drop: np.n
     here = np.stack([np.isfinite(p).all(1) for p in parts], 1)
     if drop is not None:
         here = here & ~drop
-    owner, c = reduction.owner, reduction.correlation
+    owner, c = reduction.owner, reduction.covariance
     z = np.where(here[:, owner], np.concatenate(parts, 1), 0.0)
     patterns, pattern = np.unique(here, axis=0, return_inverse=True)
     pattern = pattern.ravel()
@@ -210,14 +224,14 @@ def stored(reduction: Reduction) -> tuple[dict[str, np.ndarray], dict[str, list[
     arrays = {
         "embedding_center": center,
         "embedding_loading": loading,
-        "embedding_correlation": reduction.correlation,
+        "embedding_covariance": reduction.covariance,
         "embedding_owner": reduction.owner,
         "embedding_width": np.array([c.size for c in reduction.center]),
     }
     dims = {
         "embedding_center": ["head", "feature"],
         "embedding_loading": ["component", "feature"],
-        "embedding_correlation": ["component", "component_bis"],
+        "embedding_covariance": ["component", "component_bis"],
         "embedding_owner": ["component"],
         "embedding_width": ["head"],
     }
@@ -234,5 +248,5 @@ def of_fit(posterior) -> Reduction:
         tuple(str(h) for h in kept["head"].values),
         tuple(center[j, :f] for j, f in enumerate(width)),
         tuple(loading[owner == j, :f].T for j, f in enumerate(width)),
-        kept["embedding_correlation"].values,
+        kept["embedding_covariance"].values,
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from bayesaffect.fusion import (
     continuous,
     discount,
     embedding,
+    habits,
     hybrid_categorical,
     hybrid_continuous,
     hybrid_prediction,
@@ -24,14 +24,13 @@ from bayesaffect.fusion import (
     padded,
     statistics,
 )
-from bayesaffect.fusion.diagnostics import gate
-from bayesaffect.fusion.engine.sample import sample
-from bayesaffect.fusion.late import MAX_ELEMENTS, WORTH_REPEATING, _source, constrained
+from bayesaffect.fusion.attempts import settled, source
+from bayesaffect.fusion.late import MAX_ELEMENTS
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Priors, Sampling
+from bayesaffect.fusion.trial_features import check_axes
 from bayesaffect.types import Opinions
 
-log = logging.getLogger(__name__)
 MODULES = {"continuous": hybrid_continuous, "categorical": hybrid_categorical}
 FAMILY = "hybrid"
 
@@ -56,12 +55,15 @@ def fit_hybrid(
 
     Raises
     ------
-    InputError : as `fit`; no modality with an embedding that varies, or one with gaps.
+    InputError : as `fit`; no modality with an embedding that varies, one with gaps, or embeddings of networks that were
+        trained on different subjects (`with_features` gives the trials' own features instead).
     """
     sampling, priors = sampling or Sampling(), priors or Priors()
     kind = opinions.target(target).kind
     if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
         raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
+    for modality in opinions.embedding:
+        check_axes(opinions, modality)
     where = statistics.index(opinions, target, held_out)
     learnt = discount.learnable(opinions, where.used)
     poor = None if learnt is None else learnt[0]
@@ -69,29 +71,15 @@ def fit_hybrid(
     moments, unsure = attention.unsure(opinions, target, where.used)
     module = MODULES[kind]
     data = module.data(opinions, target, where, priors, poor, unsure, reduction)
-    name = f"hybrid {kind}:{_source(module, attention, continuous, padded, linalg, discount)}"
-    if sampling.pilot and sampling.engine != "pyro":
-        short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
-        draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
-        data = module.recentred(constrained(draws, module, data, seed), data)
-    refused: list[tuple[str, ...]] = []
-    current = sampling
-    while True:
-        draws = sample(module.model, data, name=name, sampling=current, seed=seed, cache=cache)
-        values = constrained(draws, module, data, seed)
-        attrs = {"priors": asdict(priors), "sampling": asdict(sampling), "seed": int(seed), "refused": refused}
-        attrs["held_out"] = [str(h) for h in held_out]
-        posterior = _labelled(draws, values, opinions, target, where, learnt, (reduction, moments), attrs)
-        if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
-            return posterior
-        verdict = gate(posterior)
-        if verdict.passed:
-            return posterior
-        log.info("%s is drawn again: %s", target, " ".join(verdict.failures))
-        refused.append(verdict.failures)
-        current = current.stricter()
-        if sampling.engine != "pyro":
-            data = module.recentred(values, data)
+    name = f"hybrid {kind}:{source(module, attention, continuous, padded, linalg, discount)}"
+    settings = {"priors": asdict(priors), "sampling": asdict(sampling), "seed": int(seed)}
+    settings["held_out"] = [str(h) for h in held_out]
+
+    def label(draws, values, refused):
+        attrs = settings | {"refused": refused}
+        return _labelled(draws, values, opinions, target, where, learnt, (reduction, moments), attrs)
+
+    return settled(module, data, label, name=name, sampling=sampling, seed=seed, cache=cache)
 
 
 def _labelled(draws, values, opinions: Opinions, target: str, where: statistics.Index, learnt, prepared, attrs):
@@ -131,6 +119,8 @@ def _labelled(draws, values, opinions: Opinions, target: str, where: statistics.
         constant |= {"poorness_subject": discount.by_subject(poor, opinions, subjects, learnt[1])}
         constant |= {"poorness": learnt[1]}
         dims |= {"poorness_subject": ["subject", "modality"], "poorness": ["modality"]}
+    if kind.kind == "categorical":
+        constant |= habits.stored(statistics.habits_of(opinions, target, where))
     given = hybrid_prediction.inputs(opinions, target, reduction, moments, poor)
     likelihood, predicted = _in_sample(values, opinions, target, where, attrs["seed"], given)
     groups = {

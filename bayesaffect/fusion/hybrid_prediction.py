@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayesaffect.fusion import attention, discount, embedding, hybrid_categorical, idata
-from bayesaffect.fusion.statistics import masked
+from bayesaffect.fusion import attention, discount, embedding, habits, hybrid_categorical, idata
+from bayesaffect.fusion.statistics import contrasts, features, masked
 from bayesaffect.types import Opinions
 
 CATEGORICAL = ("w", "alpha", "alpha_missing", "matrix", "takeover", "delta", "rho", "sd_delta", "sd_rho")
 CONTINUOUS = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "rho", "correlation", "u", "delta")
-HEADS = (*attention.NAMES, "head_weight", "head_error", "quality_discount")
+HEADS = (*attention.NAMES, "head_weight", "head_error", "quality_discount", "habit", "habit_share")
 CHUNK = 400_000
 
 
@@ -56,11 +56,15 @@ def of_fit(posterior, opinions: Opinions) -> dict[str, np.ndarray]:
     return inputs(opinions, target, embedding.of_fit(posterior), moments, discount.of_fit(posterior, opinions))
 
 
-def fused(posterior, values, where: np.ndarray, opinions: Opinions, *, new: np.ndarray) -> dict[str, np.ndarray]:
-    """``mean`` and ``variance`` (draw, trial), or ``log_prob`` (draw, trial, level), for `predict`."""
+def fused(
+    posterior, values, where: np.ndarray, opinions: Opinions, *, new: np.ndarray, rng: np.random.Generator | None = None
+) -> dict[str, np.ndarray]:
+    """``mean`` and ``variance`` (draw, trial), or ``log_prob`` (draw, trial, level), for `predict`; ``rng`` for the
+    habits of subjects that are ``new``, by default the same for every call."""
     target, given = idata.attribute(posterior, "target")["name"], of_fit(posterior, opinions)
     if idata.attribute(posterior, "kind") == "categorical":
-        return {"log_prob": log_prob(values, where, opinions, target, given)}
+        stranger = (new, habits.of_fit(posterior), np.random.default_rng(0) if rng is None else rng)
+        return {"log_prob": log_prob(values, where, opinions, target, given, stranger)}
     mean, variance = moments(values, where, new, opinions, target, given)
     return {"mean": mean, "variance": variance}
 
@@ -88,19 +92,33 @@ def pieces(draws: int, *keys: np.ndarray) -> Iterator[np.ndarray]:
             yield rows[begin : begin + step]
 
 
-def log_prob(values, where: np.ndarray, opinions: Opinions, target: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Log-probabilities (draw, trial, level), float32; ``where`` the column of each trial's subject effects."""
-    present = opinions.present.values
-    log_p = torch.as_tensor(masked(opinions.log_prob[target].values, present).clip(hybrid_categorical.LEAST))
+def log_prob(
+    values, where: np.ndarray, opinions: Opinions, target: str, given: Mapping[str, np.ndarray], stranger=None
+) -> np.ndarray:
+    """Log-probabilities (draw, trial, level), float32; ``where`` the column of each trial's subject effects.
+
+    ``stranger``: which trials are of subjects without a habit of their own (N,), `habits.Habits` and a generator; such
+    a habit is drawn given the trial's own opinions (`habits.of_trials`), trial by trial.
+    """
+    present, f = opinions.present.values, features(opinions, target)
     t = {name: torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64) for name, array in values.items()}
     draws, m, k = t["alpha_missing"].shape
-    pairs = hybrid_categorical.pairs(m)
+    basis, pairs = contrasts(k), hybrid_categorical.pairs(m)
     out = np.empty((draws, len(present), k), dtype=np.float32)
     owner = torch.as_tensor(given["owner"])
-    for rows in pieces(draws, present):
+    new = np.zeros(len(present), dtype=bool)
+    if stranger is not None:
+        new, found, rng = stranger
+        guess, spread = habits.of_trials(f, present, found)
+    for rows in pieces(draws, present, new):
         seen, who = present[rows[0]], torch.as_tensor(where[rows])
         eta = t["alpha"][:, None] + t["delta"][:, who]
         rho = t["rho"][:, who]
+        if new[rows[0]]:
+            habit = torch.as_tensor((guess[rows] + habits.noise(spread, (draws, rows.size), rng)) @ basis.T)
+        else:
+            habit = t["habit"][:, who]
+        read = torch.as_tensor(f[rows] @ basis.T) - t["habit_share"][:, None, :, None] * habit
         for stays in range(m):
             if not seen[stays]:
                 eta = eta + t["alpha_missing"][:, stays, None]
@@ -112,7 +130,7 @@ def log_prob(values, where: np.ndarray, opinions: Opinions, target: str, given: 
             gain = torch.exp(rho[:, :, stays])
             if "quality_discount" in t and "poor" in given:
                 gain = gain * (1 - t["quality_discount"][:, stays, None] * torch.as_tensor(given["poor"][rows, stays]))
-            eta = eta + gain[:, :, None] * (log_p[rows, stays] @ slope.transpose(-1, -2))
+            eta = eta + gain[:, :, None] * (read[:, :, stays] @ slope.transpose(-1, -2))
         weight = attended(t, given, rho[:, :, given["heads"]].permute(2, 0, 1), rows)
         z = weight[owner].permute(1, 2, 0) * torch.as_tensor(given["z"][rows])
         out[:, rows] = torch.log_softmax(eta + z @ t["head_weight"], -1).float().numpy()

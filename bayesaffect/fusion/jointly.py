@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, effects_pool, habits, idata
-from bayesaffect.fusion.adapt import assembled, check, population, ratings
-from bayesaffect.fusion.prediction import predict, trained_on
+from bayesaffect.fusion import discount, effects_pool, habits, idata, jointly_normal, shares
+from bayesaffect.fusion.adapt import check, population
+from bayesaffect.fusion.prediction import trained_on
 from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive, Target
 
-STEPS = 30
-FEW = 40
-SHARES = 4000
-
-
-class Pool(NamedTuple):
-    """One reading of a pool of trials: ``mean`` (M, K - 1) and ``spread`` (M, K - 1, K - 1) of the habit, ``prior``
-    (K,) the shares of the classes, as sure as ``count`` trials make it."""
-
-    mean: np.ndarray
-    spread: np.ndarray
-    prior: np.ndarray
-    count: float
-
 
 def predict_jointly(
-    posterior, opinions: Opinions, *, target: str, seed: int, draws: int = 1000, balanced: float = 0.5
+    posterior, opinions: Opinions, *, target: str, seed: int, draws: int = 1000, balanced: float = 0.8
 ) -> Predictive:
     """Posterior of the truth of every trial, subject by subject, from all of a subject's opinions together.
 
     It presumes that the trials given are what the subject saw of stimuli like those of the fit: for a continuous
-    target that their truth is distributed as in the fit's subjects, for a categorical one that with probability
+    target that their truth is spread as in the fit's subjects, for a categorical one that with probability
     ``balanced`` they cover the classes evenly. It does harm where that is wrong, so it is asked for, never silent.
 
     Parameters
@@ -56,14 +41,11 @@ def predict_jointly(
 
     Notes
     -----
-    Continuous: v = (u, delta) given the opinions in closed form, rho weighted (`effects_normal`). Categorical: two
-    readings of the pool. Even: each opinion is about a class with the fit's shares pi0, so that the habit c, given the
-    subject's mean opinion of n trials, has precision Omega^-1 + n W^-1. Any: shares pi and c in turn, pi by the EM
-    algorithm for shifted priors (Saerens et al. 2002), c given the classes' probabilities; log pi - log pi0 is added
-    to the log-odds, pi with a Dirichlet's uncertainty. The draws are dealt out to the readings by ``balanced`` and by
-    how well they foresee the mean opinions of the modalities,
-
-        even: prod_m t(mean_m; f_m + sum_k pi0_k f_km, Omega_m + W_m / n_m),     any: its mean over pi ~ Dirichlet(1 / K).
+    Continuous: truths and offsets given the opinions in closed form, rho drawn with them, two readings of the set
+    (`jointly_normal`). Categorical: shares
+    q of the classes are drawn given the opinions (`shares`), the habit c given q, delta and rho from the population;
+    then each draw's log-odds are tilted until the trials' mean probability of every class is q, which is what a known
+    number of trials of each class says.
 
     Raises
     ------
@@ -85,15 +67,25 @@ def predict_jointly(
     return replace(back, trained_on=trained_on(posterior, opinions))
 
 
-def _ratings(posterior, opinions: Opinions, target: str, seed, draws: int, _: float) -> Predictive:
+def _ratings(posterior, opinions: Opinions, target: str, seed, draws: int, balanced: float) -> Predictive:
     rng = np.random.default_rng(seed)
     values = population(posterior, draws)
-    truth = np.full(opinions.present.sizes["trial"], np.nan)
-    poor = discount.of_fit(posterior, opinions)
-    found, log_weight = ratings(values, opinions, target, truth, poor=poor, rng=rng)
-    name = str(opinions.subject.values[0])
-    known = assembled(posterior, values | found, name, count=1, log_weight=log_weight, rng=rng, constant={})
-    return predict(known, opinions, target=target, seed=int(rng.integers(2**31)), subjects="known", draws=draws)
+    these = jointly_normal.prepared(values, opinions, target, discount.of_fit(posterior, opinions))
+    truth, who = posterior["observed_data"][target].values, posterior["constant_data"]["trial_subject"].values
+    spreads = jointly_normal.variances(values, truth, who, opinions.present.sizes["trial"], rng)
+    coords = {"trial": opinions.present["trial"].values, "subject": ("trial", opinions.subject.values)}
+    mean, variance = (
+        {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
+        for array in jointly_normal.moments(values, these, spreads, balanced, rng)
+    )
+    found = idata.attribute(posterior, "target")
+    return Predictive(
+        (Target(target, found["bounds"]),),
+        xr.DataArray(opinions.subject.values, dims="trial", coords=coords),
+        mean,
+        variance,
+        trained_on=trained_on(posterior, opinions),
+    )
 
 
 def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balanced: float) -> Predictive:
@@ -104,38 +96,41 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
     k = len(levels)
     poor = discount.of_fit(posterior, opinions)
     found = habits.of_fit(posterior)
-    even = prior_of(posterior, target, k)
+    if found is None:
+        raise InputError("this fit knows nothing of its subjects' habits", remedy="fit again with this version")
     f, here = features(opinions, target), opinions.present.values
-    some = {n: a[:: max(1, size // FEW)] for n, a in values.items()}
+    typical = {n: a.mean(0, keepdims=True) for n, a in values.items()}
 
     def classify(c):
-        said, base = effects_pool.offers(some, np.broadcast_to(c, (some["w"].shape[0], *c.shape)), opinions, target, poor)
+        said, base = effects_pool.offers(
+            {n: np.repeat(a, c.shape[0], 0) for n, a in typical.items()}, c, opinions, target, poor
+        )
         eta = base + said.sum(2)
-        return logsumexp(eta - logsumexp(eta, -1, keepdims=True), 0) - np.log(eta.shape[0])
+        return eta - logsumexp(eta, -1, keepdims=True)
 
-    share = np.broadcast_to(even, (f.shape[0], k))
-    readings = [Pool(*habits.given_classes(f, here, share, found), even, np.inf), any_shares(f, here, found, even, classify)]
-    subjects = int((posterior["constant_data"]["n_used"].values > 0).sum())
-    weight = likelihoods_of_shares(f, here, found, even, subjects, rng)
-    with np.errstate(divide="ignore"):
-        weight = np.log([balanced, 1 - balanced]) + weight
-    weight = np.exp(weight - logsumexp(weight))
-    which = (np.arange(size) + rng.random()) / size >= weight[0]
-    basis = contrasts(k)
+    truth = posterior["observed_data"][target].values.astype(int)
+    even, alike, usual = shares.alike(truth, posterior["constant_data"]["trial_subject"].values, k)
+    a = shares.concentration(alike, usual, f.shape[0])
+    q, weight = shares.drawn(
+        f,
+        here,
+        found,
+        even,
+        a,
+        classify,
+        subjects=subjects,
+        sd=float(values["sd_delta"].mean()),
+        balanced=balanced,
+        rng=rng,
+    )
+    q = q[rng.choice(weight.size, size, p=weight)]
+    mean, spread = shares.habit(q, f, here, found)
+    c = mean + habits.noise(spread, (size,), rng)
     v = rng.standard_normal((size, k - 1 + m)) / np.sqrt(effects_pool.precision(values, k))
-    out = np.empty((size, f.shape[0], k))
-    for reading, rows in zip(readings, (~which, which), strict=True):
-        if not rows.any():
-            continue
-        part = {n: a[rows] for n, a in values.items()}
-        c = reading.mean + habits.noise(reading.spread, (int(rows.sum()),), rng)
-        said, base = effects_pool.offers(part, c, opinions, target, poor)
-        eta = base + (v[rows, : k - 1] @ basis.T)[:, None]
-        eta = eta + np.einsum("dm,dnmk->dnk", np.exp(v[rows, k - 1 :]), said)
-        if np.isfinite(reading.count):
-            prior = rng.dirichlet(reading.count * reading.prior + 1, int(rows.sum()))
-            eta = eta + (np.log(np.maximum(prior, 1e-12)) - np.log(even))[:, None]
-        out[rows] = eta - logsumexp(eta, -1, keepdims=True)
+    said, base = effects_pool.offers(values, c, opinions, target, poor)
+    eta = base + (v[:, : k - 1] @ contrasts(k).T)[:, None] + np.einsum("dm,dnmk->dnk", np.exp(v[:, k - 1 :]), said)
+    out = shares.matched(eta, q)
+    out = out - logsumexp(out, -1, keepdims=True)
     coords = {"trial": opinions.present["trial"].values, "subject": ("trial", opinions.subject.values)}
     array = xr.DataArray(out, dims=("draw", "trial", "level"), coords=coords | {"level": list(levels)})
     who = xr.DataArray(opinions.subject.values, dims="trial", coords=coords)
@@ -147,47 +142,8 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
     )
 
 
-def prior_of(posterior, target: str, k: int) -> np.ndarray:
-    """Shares of the classes among the fit's trials (K,), each counted once more than it occurred."""
-    truth = posterior["observed_data"][target].values.astype(int)
-    count = np.bincount(truth, minlength=k) + 1.0
-    return count / count.sum()
-
-
-def any_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.ndarray, classify) -> Pool:
-    """Habit and class shares of a pool whose shares may be anything; ``classify``: c (M, K - 1) -> log-probabilities
-    (N, K) under the shares ``even``."""
-    mean, prior = np.zeros_like(found.centre), even
-    for _ in range(STEPS):
-        joint = classify(mean) + np.log(prior) - np.log(even)
-        share = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        prior = (share.sum(0) + 1.0 / even.size) / (f.shape[0] + 1.0)
-        mean, spread = habits.given_classes(f, here, share, found)
-    return Pool(mean, spread, share.mean(0), float(f.shape[0]))
-
-
-def likelihoods_of_shares(f: np.ndarray, here: np.ndarray, found: habits.Habits, even: np.ndarray, subjects: int, rng):
-    """Log-densities (2,) of the mean opinions under ``even`` class shares and under any, averaged over SHARES draws.
-
-    Dirichlet(1 / K) says that a set which is not even lacks classes; a flat one would count sets that are nearly even
-    for it, and could not be told from habits. Since Omega comes from ``subjects`` people, densities are those of a
-    Student t with as many degrees of freedom less K - 1.
-    """
-    width = found.centre.shape[1]
-    freedom = max(subjects - width, 3)
-    shares = np.concatenate([even[None], rng.dirichlet(np.full(even.size, 1 / even.size), SHARES)])
-    total = np.zeros(shares.shape[0])
-    for j in np.flatnonzero(here.any(0)):
-        seen = here[:, j]
-        noise = found.between[j] + found.residual[j] / seen.sum()
-        rest = f[seen, j].mean(0) - found.centre[j] - shares @ found.classes[:, j]
-        square = ((rest @ np.linalg.inv(noise)) * rest).sum(1)
-        total -= 0.5 * (freedom + width) * np.log1p(square / freedom)
-    return np.array([total[0], logsumexp(total[1:]) - np.log(SHARES)])
-
-
 def assumes(posterior) -> str:
     """One sentence on what a joint prediction presumes, for reports."""
     kind = idata.attribute(posterior, "kind")
-    what = "its ratings are distributed" if kind == "continuous" else "it covers the classes"
+    what = "its ratings are spread" if kind == "continuous" else "it covers the classes"
     return f"A joint prediction presumes that each subject's set of trials is like the fit's: {what} as there."

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
-import inspect
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import (
@@ -27,15 +22,14 @@ from bayesaffect.fusion import (
     prediction,
     statistics,
 )
-from bayesaffect.fusion.diagnostics import gate
-from bayesaffect.fusion.engine.sample import Draws, sample
+from bayesaffect.fusion.attempts import constrained as constrained
+from bayesaffect.fusion.attempts import settled, source
+from bayesaffect.fusion.engine.sample import Draws
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Model, Priors, Sampling
 from bayesaffect.types import Opinions
 
-log = logging.getLogger(__name__)
 MAX_ELEMENTS = 8_000_000
-WORTH_REPEATING = 2000
 
 
 def fit(
@@ -97,56 +91,13 @@ def fit(
         module = categorical
         sums = statistics.categorical(opinions, target, where, poor)
         data = categorical.data(sums, priors, discounted=poor is not None)
-    name = f"late {kind}:{_source(module, *([continuous, padded] if kind == 'continuous' else []), linalg, discount)}"
-    if sampling.pilot and sampling.engine != "pyro":
-        short = replace(sampling, draws=sampling.pilot, tune=sampling.pilot)
-        draws = sample(module.model, data, name=name, sampling=short, seed=seed, cache=cache)
-        data = module.recentred(constrained(draws, module, data, seed), data)
-    refused: list[tuple[str, ...]] = []
-    current = sampling
-    while True:
-        draws = sample(module.model, data, name=name, sampling=current, seed=seed, cache=cache)
-        values = constrained(draws, module, data, seed)
+    name = f"late {kind}:{source(module, *([continuous, padded] if kind == 'continuous' else []), linalg, discount)}"
+
+    def label(draws, values, refused):
         settings = (sampling, priors, model, seed, held_out, learnt)
-        posterior = _labelled(draws, values, opinions, target, where, module, settings, refused)
-        if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
-            return posterior
-        verdict = gate(posterior)
-        if verdict.passed:
-            return posterior
-        log.info("%s is drawn again: %s", target, " ".join(verdict.failures))
-        refused.append(verdict.failures)
-        current = current.stricter()
-        if sampling.engine != "pyro":
-            data = module.recentred(values, data)
+        return _labelled(draws, values, opinions, target, where, module, settings, refused)
 
-
-@functools.cache
-def _source(*modules) -> str:
-    """Fingerprint of the code that defines a density."""
-    return hashlib.sha256("".join(inspect.getsource(m) for m in modules).encode()).hexdigest()[:12]
-
-
-def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """Draws on the real line -> what people read, ``module.effects`` of every draw: name -> (chain, draw, ...)."""
-    density = draws.density
-    tensors = density.unpack(density.pack(data))
-    s = int(draws.z.shape[2])
-    chains, number = draws.z.shape[:2]
-    flat = torch.from_numpy(np.ascontiguousarray(draws.z)).reshape(-1, s)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    shape = data["n_opinion"].shape if "n_opinion" in data else (1, 1)
-    noise = {
-        "u": torch.from_numpy(rng.standard_normal((flat.shape[0], *shape))),
-        "delta": torch.from_numpy(rng.standard_normal((flat.shape[0], shape[0]))),
-    }
-
-    def one(z, noise):
-        return module.effects(density.constrain(z)[0], tensors, noise)
-
-    with torch.no_grad():
-        found = torch.vmap(one, chunk_size=500)(flat, noise)
-    return {name: v.reshape(chains, number, *v.shape[1:]).numpy() for name, v in found.items()}
+    return settled(module, data, label, name=name, sampling=sampling, seed=seed, cache=cache)
 
 
 def _labelled(

@@ -74,7 +74,12 @@ def _moments(t, k: Tensor, x: Tensor, sd: Tensor, where: np.ndarray, seen: np.nd
                     sigma[i][j] = sigma[i][j] + shared * (t["omega"][:, int(p)] * t["omega"][:, int(q)])[:, None]
     lower = linalg.cholesky(sigma)
     b = [t["b"][:, int(m), None] for m in seen]
-    rest = [x[:, int(m)] - t["a"][:, int(m), None] - t["u"][:, who, int(m)] - b[i] * m0 for i, m in enumerate(seen)]
+    level = [p * m0 for p in b]
+    if "theta" in t:
+        mu = t["mu"][:, None]
+        b = [p * torch.exp(t["theta"][:, None] * t["rho"][:, who, int(m)]) for p, m in zip(b, seen, strict=True)]
+        level = [t["b"][:, int(m), None] * mu + p * (m0 - mu) for p, m in zip(b, seen, strict=True)]
+    rest = [x[:, int(m)] - t["a"][:, int(m), None] - t["u"][:, who, int(m)] - level[i] for i, m in enumerate(seen)]
     g, z = linalg.forward(lower, b), linalg.forward(lower, rest)
     told = v0 * sum(v * v for v in g)
     variance = v0 / (1 + told)

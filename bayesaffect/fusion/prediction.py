@@ -16,7 +16,7 @@ from bayesaffect.types import Opinions, Predictive, Target
 
 CONTINUOUS = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "rho", "correlation", "u", "delta")
 CATEGORICAL = ("w", "sd_delta", "sd_rho", "alpha", "alpha_missing", "matrix", "delta", "rho")
-OPTIONAL = ("quality_discount", "offset_correlation", "habit", "habit_share")
+OPTIONAL = ("quality_discount", "offset_correlation", "habit", "habit_share", "tilt", "theta")
 
 
 def read(values, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -132,6 +132,8 @@ def with_population(
         noise = rng.standard_normal((n, names.size, values["delta"].shape[2]))
         noise -= noise.mean(-1, keepdims=True)
         out["delta"] = np.concatenate([values["delta"], noise * values["sd_delta"][:, None, None]], 1)
+        if "tilt" in values:
+            out["tilt"] = np.concatenate([values["tilt"], np.zeros((n, names.size, *values["tilt"].shape[2:]))], 1)
     where = who.copy()
     where[who < 0] = s + column
     return out, where
@@ -186,7 +188,8 @@ def fused_log_prob(
     """log-probabilities (draw, trial, level) of the pool of `categorical`, float32.
 
     ``where`` (trial,) is the column of the subject's effects in ``values``; ``poor`` as in `fused_moments`; ``shift``
-    (trial, modality, level - 1) is added to the habit of the subject. Without ``habit`` in ``values`` there is none.
+    (trial, modality, level - 1) is added to the habit of the subject. Without ``habit`` in ``values`` there is none,
+    without ``tilt`` t of `tilts` is 0.
     """
     here = opinions.present.values
     t = {name: torch.as_tensor(np.ascontiguousarray(array)) for name, array in values.items()}
@@ -204,6 +207,8 @@ def fused_log_prob(
         gain = torch.exp(t["rho"][:, subject])
         for j in range(m):
             slope = gain[:, j, None, None] * slopes[:, j]
+            if "tilt" in t:
+                slope = (basis.T * (1 + t["tilt"][:, subject, j, None])) @ (basis @ slope)
             said = f[trial, j] @ slope
             if "habit" in t:
                 usual = t["habit"][:, subject, j, None] @ basis

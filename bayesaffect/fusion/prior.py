@@ -12,6 +12,7 @@ from pyro import poutine
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import categorical, idata, likelihoods, ordinal, statistics
+from bayesaffect.fusion.effects_normal import gains
 from bayesaffect.fusion.prediction import fused_log_prob
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.types import Opinions
@@ -130,7 +131,9 @@ def _ratings(values, opinions: Opinions, spec, subject: np.ndarray, model: Model
         half = 0.5 * values["nu"][:, None]
         error /= np.sqrt(np.maximum(rng.gamma(half, 1 / half, y.shape), 1e-300))[..., None]
     error *= values["reliability"][:, subject] * np.sqrt(np.where(here, opinions.variance[spec.name].values, np.nan))
-    x = (values["a"][:, None] + values["u"])[:, subject] + values["b"][:, None] * y[..., None] + error
+    mu = values["mu"][:, None]
+    x = (values["a"][:, None] + values["u"])[:, subject] + values["b"][:, None] * mu[..., None] + error
+    x = x + gains(values, values["rho"][:, subject]) * (y - mu)[..., None]
     if model.likelihood == "ordinal":
         cell = (y[..., None] > values["cut"][:, None]).sum(-1)
         y = ordinal.levels(spec, model.step)[cell]

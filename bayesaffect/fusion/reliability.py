@@ -131,7 +131,10 @@ def _precision(draws, typical, left):
     omega = draws["omega"].values
     shared = draws["offset_correlation"].values if "offset_correlation" in draws else np.eye(b.shape[-1])
     covariance = omega[..., :, None] * omega[..., None, :] * shared
-    subject = shares(draws["reliability"].values * per_subject / left[0], 0.0, tau2[:, :, None], b[:, :, None])
+    gain = b[:, :, None]
+    if "theta" in draws:
+        gain = gain * np.exp(draws["theta"].values[:, :, None, None] * draws["rho"].values)
+    subject = shares(draws["reliability"].values * per_subject / left[0], 0.0, tau2[:, :, None], gain)
     population = shares(draws["kappa"].values * overall / left[1], covariance, tau2 + sd2, b)
     return subject, population
 

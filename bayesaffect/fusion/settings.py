@@ -10,6 +10,7 @@ ENGINES = ("auto", "nutpie", "pyro", "svi")
 LIKELIHOODS = ("normal", "student", "ordinal")
 POOLINGS = ("partial", "none", "complete")
 OFFSETS = ("independent", "correlated")
+GAINS = ("shared", "scaled")
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,19 @@ class Model:
     step : rating units between two levels of an ordinal scale.
     offsets : whether a subject's offsets in different modalities are ``"independent"`` or ``"correlated"``, with an LKJ
         prior as for the errors: experts that learned from the same signals are off together. Normal errors only.
+    gains : ``"shared"``: a subject's reliability scales the errors of an opinion. ``"scaled"``: it scales the gain as well,
+        by a power ``theta`` in (0, 1) of it that is learned: people whose signals are larger move an expert more and
+        mislead it more. Normal errors and partial pooling only.
     """
 
     likelihood: str = "normal"
     pooling: str = "partial"
     step: float = 1.0
     offsets: str = "independent"
+    gains: str = "shared"
 
     def __post_init__(self):
-        for name, legal in (("likelihood", LIKELIHOODS), ("pooling", POOLINGS), ("offsets", OFFSETS)):
+        for name, legal in (("likelihood", LIKELIHOODS), ("pooling", POOLINGS), ("offsets", OFFSETS), ("gains", GAINS)):
             if (given := getattr(self, name)) not in legal:
                 raise InputError(f"there is no {name} {given!r}", remedy=f"choose one of {list(legal)}")
         if not self.step > 0:
@@ -89,6 +94,11 @@ class Model:
         if self.offsets == "correlated" and self.likelihood != "normal":
             raise InputError(
                 f"correlated offsets with {self.likelihood} errors are not built", remedy="choose independent offsets"
+            )
+        if self.gains == "scaled" and (self.likelihood != "normal" or self.pooling != "partial"):
+            raise InputError(
+                f"scaled gains with {self.likelihood} errors and {self.pooling} pooling are not built",
+                remedy="choose shared gains",
             )
 
 

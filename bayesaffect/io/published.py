@@ -34,9 +34,10 @@ def read_crema_d(folder: str | os.PathLike, *, alpha: float = 1.0) -> pd.DataFra
     vote to one vote dominate the log-probabilities (held-out NLL of a logistic stacking: 0.674, 0.652, 0.637,
     0.627 at alpha 0.1, 0.25, 0.5, 1). The truth is the emotion the actor was
     asked to show (third field of the clip's name), the subject the actor (first field), the stimulus the
-    sentence (second field), the trial the clip. Features: the raters' mean intensity of each emotion, divided
-    by 100, 0 where no rater chose it, and of all choices (``x_intensity``). Clips shown with both voice and
-    face are left out, because their raters saw what fusion is asked to join.
+    sentence (second field), the trial the clip. Features, in [0, 1]: ``x_intensity_k`` = votes_k i_k / (100 n), i_k the
+    mean intensity, 0 to 100, that those who chose emotion k gave it: the mean over all n raters of the presentation,
+    0 from each who chose another emotion. ``x_intensity``, of whatever was chosen, is their sum. Clips shown with both
+    voice and face are left out, because their raters saw what fusion is asked to join.
 
     Raises
     ------
@@ -67,7 +68,9 @@ def read_crema_d(folder: str | os.PathLike, *, alpha: float = 1.0) -> pd.DataFra
     table |= {f"p_{name}": share[:, k] for k, name in enumerate(EMOTIONS.values())}
     table["truth_emotion"] = fields[2].map(ACTED)
     table["x_intensity"] = votes["meanEmoResp"].clip(lower=0) / 100
-    table |= {f"x_intensity_{name}": votes[f"mean{c}Resp"].clip(lower=0) / 100 for c, name in INTENSITY.items()}
+    chosen = counts / counts.sum(1, keepdims=True).clip(min=1)
+    for k, (column, name) in enumerate(INTENSITY.items()):
+        table[f"x_intensity_{name}"] = chosen[:, k] * votes[f"mean{column}Resp"].clip(lower=0) / 100
     return pd.DataFrame(table).reset_index(drop=True)
 
 

@@ -6,10 +6,13 @@ import xarray as xr
 from scipy.stats import multivariate_normal
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import effects_normal, effects_pool, fit, idata, late, predict, weighting, weights
+from bayesaffect.fusion import attempts, effects_normal, effects_pool, fit, idata, predict, weighting, weights
+from bayesaffect.fusion import tilts as effects_tilts
 from bayesaffect.fusion.adapt import adapt, population
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.jointly import predict_jointly
+from bayesaffect.fusion.prediction import fused_log_prob
+from bayesaffect.fusion.statistics import contrasts
 from bayesaffect.types import Opinions, Target
 
 
@@ -55,7 +58,7 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.fixture(scope="module")
 def fits():
     patch = pytest.MonkeyPatch()
-    patch.setattr(late, "sample", not_sampled)
+    patch.setattr(attempts, "sample", not_sampled)
     found = {k: fit(table(k=3 if k == "emotion" else None), k, seed=1, held_out=["S3"]) for k in ("valence", "emotion")}
     patch.undo()
     return found
@@ -101,48 +104,88 @@ def test_normal_effects_and_their_evidence_are_those_of_the_dense_normal(fits, k
     np.testing.assert_allclose(np.linalg.inv(precision[1]), prior - gain @ h @ prior, atol=1e-9)
 
 
-def setup_pool(fits, label):
+def setup_pool(fits, n=6):
+    """The pool of a subject's first n trials in 7 draws, and a prior of its effects with a mean."""
     mine = of(table(seed=5, k=3), "S3")
-    values = population(fits["emotion"], 7)
-    c = np.random.default_rng(2).normal(0, 0.3, (7, 2, 2))
-    said, base = effects_pool.offers(values, c, mine, "emotion")
-    return values, c, mine, said[:, : label.size], base[:, : label.size]
+    values = population(fits["emotion"], 7) | {"sd_rho": np.full((7, 2), 0.2), "sd_delta": np.full(7, 0.5)}
+    rng = np.random.default_rng(2)
+    c = rng.normal(0, 0.3, (7, 2, 2))
+    pool = effects_pool.pool(values, c, mine.select(np.arange(n)), "emotion")
+    tilts = effects_pool.Tilts(rng.normal(0, 0.3, (10, 2, 2)), np.array([0.3, 0.2]))
+    return values, c, mine, pool, effects_pool.prior(values, c, tilts)
 
 
-def test_offers_are_the_pool_of_the_prediction(fits):
-    from bayesaffect.fusion.prediction import fused_log_prob
-    from bayesaffect.fusion.statistics import contrasts
-
-    values, c, mine, said, base = setup_pool(fits, np.zeros(6, dtype=int))
-    rho = np.random.default_rng(3).normal(0, 0.3, (7, 2))
-    eta = base + np.einsum("dm,dnmk->dnk", np.exp(rho), said)
+def test_log_odds_are_the_pool_of_the_prediction(fits):
+    values, c, mine, pool, _ = setup_pool(fits)
+    v = np.random.default_rng(3).normal(0, 0.3, (7, 10))
+    eta = effects_pool.log_odds(v, pool)
     expected = eta - np.logaddexp.reduce(eta, axis=-1, keepdims=True)
-    one = values | {"rho": rho[:, None], "delta": np.zeros((7, 1, 3)), "habit": (c @ contrasts(3).T)[:, None]}
+    basis = contrasts(3)
+    one = values | {"rho": v[:, None, 2:4], "delta": (v[:, :2] @ basis.T)[:, None], "habit": (c @ basis.T)[:, None]}
+    one["tilt"] = v[:, 4:].reshape(7, 1, 2, 3)
     np.testing.assert_allclose(fused_log_prob(one, np.zeros(6, dtype=int), mine, "emotion"), expected, atol=2e-5)
+    said, base = effects_pool.offers(values, c, mine, "emotion")
+    np.testing.assert_allclose(pool.parts.sum(3), said, atol=1e-12)
+    np.testing.assert_allclose(effects_pool.log_odds(np.zeros((7, 4)), pool), base + said.sum(2), atol=1e-12)
+
+
+def test_prior_of_the_effects_is_what_the_habit_foretells(fits):
+    values, c, *_ = setup_pool(fits)
+    tilts = effects_pool.Tilts(np.zeros((10, 2, 2)), np.array([0.3, 0.2]))
+    tilts.foretold[5, 1, 0] = 2.0
+    found = effects_pool.prior(values, c, tilts)
+    assert found.mean[:, 5] == pytest.approx(2 * c[:, 1, 0]) and (np.delete(found.mean, 5, 1) == 0).all()
+    assert found.precision[0] == pytest.approx(np.r_[[0.5] * 2, [0.2] * 2, [0.3] * 3, [0.2] * 3] ** -2)
+    assert effects_pool.prior(values, c, None).mean.shape == (7, 4)
 
 
 def test_mode_of_the_pools_effects_is_a_maximum_and_weights_make_it_exact(fits):
     """The weights' mean is the evidence, here against brute force from the prior in one draw of the population."""
     label = np.array([0, 1, 1, 2])
-    values, _, _, said, base = setup_pool(fits, label)
-    values = values | {"sd_rho": np.full((7, 2), 0.2), "sd_delta": np.full(7, 0.5)}
-    mode, lower = effects_pool.posterior(values, said, base, label)
-    best = effects_pool.log_density(mode, values, said, base, label)
+    *_, pool, prior = setup_pool(fits, 4)
+    mode, lower = effects_pool.posterior(prior, pool, label)
+    best = effects_pool.log_density(mode, prior, pool, label)
     rng = np.random.default_rng(4)
     for size in (0.3, 0.01):
         moved = mode + rng.normal(0, size, mode.shape)
-        assert (effects_pool.log_density(moved, values, said, base, label) < best).all()
-    one = {n: np.repeat(v[2:3], 20000, 0) for n, v in values.items()}
-    many = [np.repeat(a[2:3], 20000, 0) for a in (mode, lower, said, base)]
-    v, log_q = effects_pool.draw(many[0], many[1], rng)
-    weight = np.exp(effects_pool.log_density(v, one, many[2], many[3], label) - log_q)
-    wide = rng.standard_normal(v.shape) / np.sqrt(effects_pool.precision(one, 3))
-    prior = -0.5 * (wide**2 * effects_pool.precision(one, 3) - np.log(effects_pool.precision(one, 3))).sum(1)
-    prior -= 0.5 * v.shape[1] * np.log(2 * np.pi)
-    likelihood = np.exp(effects_pool.log_density(wide, one, many[2], many[3], label) - prior)
-    error = np.hypot(weight.std(), likelihood.std()) / np.sqrt(20000)
+        assert (effects_pool.log_density(moved, prior, pool, label) < best).all()
+    pool, prior = pool.rows([2]), effects_pool.Prior(*(a[[2]] for a in prior))
+    many = 20000
+    wide = effects_pool.Prior(*(np.repeat(a, many, 0) for a in prior))
+    everywhere = effects_pool.Pool(*(np.repeat(a, many, 0) for a in pool))
+    v, log_q = effects_pool.draw(np.repeat(mode[[2]], many, 0), np.repeat(lower[[2]], many, 0), rng)
+    weight = np.exp(effects_pool.log_density(v, wide, everywhere, label) - log_q)
+    v = wide.mean + rng.standard_normal(v.shape) / np.sqrt(wide.precision)
+    eta = effects_pool.log_odds(v, everywhere)
+    log_p = eta - np.logaddexp.reduce(eta, axis=-1, keepdims=True)
+    likelihood = np.exp(log_p[:, np.arange(4), label].sum(1))
+    error = np.hypot(weight.std(), likelihood.std()) / np.sqrt(many)
     assert weight.mean() == pytest.approx(likelihood.mean(), abs=5 * error)
     assert error < 0.1 * weight.mean() and weight.std() < likelihood.std()
+
+
+def test_labels_teach_tilts_and_no_labels_do_not(fits, monkeypatch, tmp_path):
+    """People without labels, and labels of nobody, leave t = 0; with labels it is drawn, saved and read."""
+    tilts = effects_pool.Tilts(np.zeros((10, 2, 2)), np.array([1.0, 1.0]))
+    monkeypatch.setattr(effects_tilts, "of_fit", lambda posterior: tilts)
+    mine = of(table(seed=5, k=3), "S3")
+    none = adapt(fits["emotion"], mine.select(np.zeros(6, dtype=bool)), target="emotion", seed=0, subject="S3")
+    assert "tilt" not in none["posterior"]
+    a = adapt(fits["emotion"], mine, target="emotion", seed=0)
+    assert a["posterior"]["tilt"].dims == ("chain", "draw", "subject", "modality", "level")
+    idata.save(a, tmp_path / "a.nc")
+    both = table(seed=5, k=3)  # others are new: they have no tilt
+    one, two = (
+        predict(p, both, target="emotion", seed=1, subjects="known").log_prob["emotion"].values
+        for p in (a, idata.load(tmp_path / "a.nc"))
+    )
+    np.testing.assert_allclose(one, two)
+    plain = a["posterior"].drop_vars("tilt")
+    a["posterior"] = plain
+    three = predict(a, both, target="emotion", seed=1, subjects="known").log_prob["emotion"].values
+    hers = both.subject.values.astype(str) == "S3"
+    np.testing.assert_array_equal(one[:, ~hers], three[:, ~hers])
+    assert np.abs(one[:, hers] - three[:, hers]).max() > 0.1
 
 
 @pytest.mark.parametrize("kind", ["valence", "emotion"])
@@ -158,7 +201,7 @@ def test_no_labels_leave_the_population(fits, kind):
         one, two = np.exp(one.astype(float)), np.exp(two.astype(float))
         assert np.abs(one.mean(0) - two.mean(0)).max() < 5 * np.hypot(one.std(0), two.std(0)).max() / np.sqrt(80)
     else:
-        (m1, v1), (m2, v2) = one.moments(kind), two.moments(kind)
+        (m1, v1), (m2, _) = one.moments(kind), two.moments(kind)
         assert np.abs(m1 - m2).max() < 5 * np.sqrt(float(v1.max()) / 80)
 
 

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from bayesaffect.fusion import embedding
+from bayesaffect.fusion.statistics import features
 from bayesaffect.types import Opinions, Target
 
 
@@ -49,7 +50,7 @@ def test_what_is_not_used_changes_nothing():
     two = embedding.learn(table({m: np.where(used[:, None], b, 1e6) for m, b in blocks.items()}), "valence", used)
     for name in ("center", "loading"):
         assert all(np.array_equal(p, q) for p, q in zip(getattr(one, name), getattr(two, name), strict=True))
-    np.testing.assert_array_equal(one.correlation, two.correlation)
+    np.testing.assert_array_equal(one.covariance, two.covariance)
 
 
 def test_a_missing_embedding_is_the_conditional_normal_of_those_that_are_there():
@@ -58,7 +59,7 @@ def test_a_missing_embedding_is_the_conditional_normal_of_those_that_are_there()
     opinions = table(mixed(), here)
     reduction = embedding.learn(opinions, "valence", np.ones(400, dtype=bool))
     parts = embedding.components(reduction, opinions, "valence")
-    c = reduction.correlation
+    c = reduction.covariance
     gain = c[4:, :4] @ np.linalg.inv(c[:4, :4])
     np.testing.assert_allclose(parts.z[:50, 4:], parts.z[:50, :4] @ gain.T)
     np.testing.assert_allclose(parts.spread[parts.pattern[0]][4:, 4:], c[4:, 4:] - gain @ c[:4, 4:], atol=1e-12)
@@ -87,8 +88,8 @@ def test_moments_that_contradict_one_another_still_give_a_covariance():
     here[:100, 2], here[100:200, 1], here[200:, 0] = False, False, False
     blocks["c"][100:200] *= -1  # b and c agree only where both are not seen
     reduction = embedding.learn(table(blocks, here), "valence", np.ones(300, dtype=bool))
-    assert np.linalg.eigvalsh(reduction.correlation).min() > 0
-    np.testing.assert_allclose(np.diag(reduction.correlation), 1)
+    assert np.linalg.eigvalsh(reduction.covariance).min() > 0
+    np.testing.assert_allclose(np.diag(reduction.covariance), 1)
 
 
 @pytest.mark.parametrize("name", ["center", "loading"])
@@ -101,23 +102,56 @@ def test_a_stored_reduction_is_read_back(name):
     assert again.heads == reduction.heads
     for one, two in zip(getattr(again, name), getattr(reduction, name), strict=True):
         np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(again.correlation, reduction.correlation)
+    np.testing.assert_array_equal(again.covariance, reduction.covariance)
 
 
-def test_probabilities_of_a_categorical_target_join_the_components():
-    rng = np.random.default_rng(1)
+def voted(seed=1):
+    """`mixed` with opinions on four classes, on which the embeddings depend in part."""
+    rng = np.random.default_rng(seed)
     opinions = table(mixed())
     p = rng.dirichlet(np.ones(4), (400, 2))
+    blocks = {
+        m: b.copy(data=b.values + 3 * b.values.std() * p[:, k] @ rng.normal(size=(4, b.shape[1])))
+        for k, (m, b) in enumerate(opinions.embedding.items())
+    }
     target = Target("emotion", levels=tuple("abcd"))
     log_prob = xr.DataArray(np.log(p), dims=("trial", "modality", "level"), coords=opinions.present.coords)
-    truth = opinions.truth.assign(emotion=("trial", rng.integers(0, 4, 400)))
-    both = dataclasses.replace(
-        opinions, targets=(*opinions.targets, target), truth=truth, log_prob={"emotion": log_prob}
+    return dataclasses.replace(
+        opinions,
+        targets=(*opinions.targets, target),
+        truth=opinions.truth.assign(emotion=("trial", rng.integers(0, 4, 400))),
+        log_prob={"emotion": log_prob},
+        embedding=blocks,
     )
-    reduction = embedding.learn(both, "emotion", np.ones(400, dtype=bool))
-    z = embedding.components(reduction, both, "emotion").z
-    assert reduction.components == [f"a_{k}" for k in range(1, 8)] + [f"b_{k}" for k in range(1, 7)]
-    np.testing.assert_allclose(z[:, :7].T @ z[:, :7] / 400, np.eye(7), atol=1e-9)
-    for column in p[:, 0].T:  # a linear function of the modality's components, and of no other's
-        left = [np.linalg.lstsq(np.c_[np.ones(400), z[:, own]], column)[1][0] for own in (slice(7), slice(7, 13))]
-        assert left[0] < 1e-9 < left[1]
+
+
+def test_components_for_classes_are_what_the_opinion_leaves_of_the_embedding():
+    opinions = voted()
+    used = np.arange(400) < 300
+    reduction = embedding.learn(opinions, "emotion", used)
+    z = embedding.components(reduction, opinions, "emotion").z
+    f = features(opinions, "emotion")
+    for k, name in enumerate(("a", "b")):
+        own = z[used][:, reduction.owner == k]
+        opinion = np.c_[np.ones(300), f[used, k]]
+        block = opinions.embedding[name].values[used]
+        block = block[:, block.std(0) > 0]
+        scaled = (block - block.mean(0)) / block.std(0)
+        left, size, _ = np.linalg.svd(scaled, full_matrices=False)
+        kept = size**2 >= 0.01 * (size**2).sum()
+        first = left[:, kept] * np.sqrt(300)
+        rest = first - opinion @ np.linalg.lstsq(opinion, first, rcond=None)[0]
+        assert np.abs(own.T @ opinion).max() < 1e-8
+        np.testing.assert_allclose(own @ own.T, rest @ rest.T, atol=1e-8)  # the same but for a rotation
+        np.testing.assert_allclose(own.T @ own / 300, np.diag(own.var(0)), atol=1e-9)
+        assert 0.01 < own.var(0).min() < 0.7 * own.var(0).max()
+    inside = np.cov(z[used], rowvar=False, bias=True)
+    np.testing.assert_allclose(reduction.covariance, inside, atol=2e-3)
+
+
+def test_an_embedding_that_is_its_opinion_is_no_head():
+    opinions = voted()
+    own = opinions.embedding["a"].copy(data=np.nan * opinions.embedding["a"].values)
+    own = own[:, :3].copy(data=features(opinions, "emotion")[:, 0])
+    same = dataclasses.replace(opinions, embedding={"a": own, "b": opinions.embedding["b"]})
+    assert embedding.learn(same, "emotion", np.ones(400, dtype=bool)).heads == ("b",)

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from scipy.stats import multivariate_normal
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal, norm
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import (
     Priors,
+    attempts,
     attention,
     attention_weights,
     discount,
@@ -125,14 +127,15 @@ def test_categorical_density_is_the_softmax_of_the_equation(quality):
     module, data, where, _ = prepared(opinions, "emotion", ["S1"])
     _, _, values, tensors, e = values_at(module, data)
     reduction = embedding.learn(opinions, "emotion", where.used)
-    log_p = np.nan_to_num(opinions.log_prob["emotion"].values)
-    log_p = log_p - log_p.mean(-1, keepdims=True)
+    p = np.where(opinions.present.values[:, :, None], np.exp(opinions.log_prob["emotion"].values), 0.25)
+    f = (np.log(p) + 4 * p) / 2
+    f = f - f.mean(-1, keepdims=True)
     # `by_hand` standardises with the moments of the trials it is given
     learned = opinions.select(where.used)
     present, truth, who = learned.present.values, learned.truth["emotion"].values, where.subject[where.used]
-    log_p = log_p[where.used]
+    read = f[where.used] - e["habit_share"][0][:, None] * e["habit"][0][who]
     keep = 1 - e["quality_discount"][0] * (1 - learned.quality.values) if quality else np.ones(present.shape)
-    copies = [present, *hybrid_categorical.dropped(opinions.present.values, where)[:, where.used]]
+    copies = [present, hybrid_categorical.dropped(opinions.present.values, where)[where.used]]
     expected = 0.0
     for number, seen in enumerate(copies):
         rho = np.zeros(present.shape) if number else e["rho"][0][who]
@@ -143,11 +146,22 @@ def test_categorical_density_is_the_softmax_of_the_equation(quality):
             for code, (stays, gone) in enumerate(hybrid_categorical.pairs(3)):
                 if stays == m:
                     slope = slope + (~seen[:, gone])[:, None, None] * e["takeover"][0, code]
-            said = np.einsum("nkl,nl->nk", slope, log_p[:, m]) * (np.exp(rho) * keep)[:, m, None]
+            said = np.einsum("nkl,nl->nk", slope, read[:, m]) * (np.exp(rho) * keep)[:, m, None]
             eta = eta + np.where(seen[:, m, None], said, e["alpha_missing"][0, m])
         each = (eta - np.log(np.exp(eta).sum(1, keepdims=True)))[np.arange(len(truth)), truth]
         expected += each[seen.any(1) if number else slice(None)].sum()
+    assert np.abs(e["habit"]).max() > 0.1
     assert term(module, values, tensors, "truth", "normalisation") == pytest.approx(expected, rel=1e-9)
+
+
+def test_intercepts_have_their_own_prior_wherever_they_are_sampled():
+    module, data, _, _ = prepared(people(k=4), "emotion")
+    _, _, values, tensors, e = values_at(module, data)
+    basis, priors = data["basis"], Priors()
+    for name, site, scale in (("alpha", "alpha_c", priors.intercept), ("alpha_missing", "missing_c", 0.3)):
+        expected = norm(0, scale).logpdf(e[name][0] @ basis).sum()
+        assert term(module, values, tensors, site) == pytest.approx(expected)
+        assert np.abs(values[site].numpy() - e[name][0] @ basis).max() > 0.05
 
 
 @pytest.mark.parametrize("quality", [False, True])
@@ -194,6 +208,39 @@ def test_predicted_probabilities_are_those_of_the_density(quality):
     expected = torch.log_softmax(torch.einsum("kc,rcst->rstk", tensors["basis"], eta), -1)[0].reshape(-1, 4)
     found = hybrid_prediction.log_prob(e, where.subject, opinions, "emotion", given)
     np.testing.assert_allclose(found[0], expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_strangers_habit_is_drawn_given_the_trial():
+    opinions = people(k=4, subjects=6, trials=30)
+    module, data, where, given = prepared(opinions, "emotion")
+    _, _, values, tensors, e = values_at(module, data)
+    found = statistics.habits_of(opinions, "emotion", where)
+    spread = np.array([np.diag([0.3, 0.1, 0.05])] * 3)
+    found = found._replace(between=spread, centre=found.centre + 0.2)
+    f, here = statistics.features(opinions, "emotion"), opinions.present.values
+    many = {n: np.repeat(v, 4000, 0) for n, v in e.items() if n in hybrid_prediction.names(e)}
+    i = int(np.flatnonzero(here.all(1))[0])
+    one = opinions.select(np.arange(len(here)) == i)
+    alone = {n: v[[i]] if n in ("z", "here", "pattern", "unsure") else v for n, v in given.items()}
+    stranger = (np.ones(1, dtype=bool), found, np.random.default_rng(0))
+    drawn = hybrid_prediction.log_prob(many, where.subject[[i]], one, "emotion", alone, stranger)
+    e["habit"] = e["habit"].copy()
+    gain = [s @ np.linalg.inv(s + t) for s, t in zip(found.between, found.within, strict=True)]
+    c = np.stack([g @ x for g, x in zip(gain, f[i] - found.centre, strict=True)])
+    e["habit"][0, where.subject[i]] = c @ data["basis"].T
+    plain = {n: v for n, v in e.items() if n in hybrid_prediction.names(e)}
+    middle = hybrid_prediction.log_prob(plain, where.subject[[i]], one, "emotion", alone)
+
+    def odds(log_p):  # linear in the habit
+        return (log_p.astype(float) - log_p.mean(-1, keepdims=True))[:, 0] @ data["basis"]
+
+    slopes = [e["w"][0, m] * e["matrix"][0, m] * np.exp(e["rho"][0, where.subject[i], m]) for m in range(3)]
+    slopes = [e["habit_share"][0, m] * data["basis"].T @ s @ data["basis"] for m, s in enumerate(slopes)]
+    spread = sum(s @ (b - g @ b) @ s.T for s, g, b in zip(slopes, gain, found.between, strict=True))
+    error = np.sqrt(np.diag(spread) / 4000)
+    assert (np.abs(odds(drawn).mean(0) - odds(middle)[0]) < 5 * error).all()
+    np.testing.assert_allclose(np.cov(odds(drawn).T), spread, atol=5 * np.diag(spread).max() * np.sqrt(2 / 4000))
+    assert np.abs(odds(middle)).min() > 1e-3 and error.min() > 1e-3
 
 
 def test_predicted_moments_are_the_conditional_normal_of_the_model():
@@ -248,10 +295,10 @@ def test_a_held_out_subject_tells_the_hybrid_nothing(kind):
     changed = dataclasses.replace(opinions, truth=truth, embedding=blocks)
     one, two = (prepared(o, kind, ["S1"])[1] for o in (opinions, changed))
     for name in one:
-        if name not in ("z", "here", "seen", "used"):
+        if name not in ("z", "z_0", "z_1", "here", "seen", "used"):
             np.testing.assert_array_equal(one[name], two[name])
     assert not one["used"][..., 1, :].any()
-    assert not one["z"][..., 1, :, :].any() if kind == "valence" else not one["z"][:, :, 1].any()
+    assert not one["z"][1].any() if kind == "valence" else not one["z_0"][..., 1, :].any()
 
 
 def not_sampled(model, data, *, seed, **_):
@@ -265,7 +312,7 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.fixture(scope="module")
 def hybrids():
     patch = pytest.MonkeyPatch()
-    patch.setattr(hybrid, "sample", not_sampled)
+    patch.setattr(attempts, "sample", not_sampled)
     tables = {"valence": people(quality=True), "emotion": people(k=3)}
     found = {k: (fit_hybrid(o, k, seed=1, held_out=["S3"]), o) for k, o in tables.items()}
     patch.undo()
@@ -323,12 +370,47 @@ def test_reduced_copies_are_strict_subsets_and_all_kinds_of_them():
     left = hybrid_categorical.dropped(opinions.present.values, where)
     here = opinions.present.values
     several = where.used & (here.sum(1) > 1)
-    assert (left <= here).all() and not left[:, ~several].any()
-    sizes = left[:, several].sum(-1)
+    assert (left <= here).all() and not left[~several].any()
+    sizes = left[several].sum(-1)
     assert (sizes >= 1).all() and (sizes < here[several].sum(1)).all()
-    assert (left[0] != left[1]).any(1)[several].all()
-    full = several & here.all(1)
-    assert len(np.unique(left[:, full].reshape(-1, 4), axis=0)) == 8
+    assert len(np.unique(left[several & here.all(1)], axis=0)) == 8
+
+
+def mode(data, *, fixed):
+    """Mode of the density with the sites ``fixed`` held at 0 on the real line, and their posterior sd there: site ->
+    (value, sd), from the curvature of the logarithm of the density (Laplace)."""
+    density = capture.capture(hybrid_categorical.model, data)
+    run, flat = capture.graph(density, density.pack(data)), density.pack(data)
+    free = np.concatenate([np.full(site.size, site.name not in fixed) for site in density.sites])
+    z = np.zeros(density.ndim)
+
+    def both(x):
+        z[free] = x
+        found = run(torch.as_tensor(z), flat)[0].detach().numpy()
+        return -found[0], -found[1:][free]
+
+    best = minimize(both, z[free], jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7}).x
+    step = 1e-4
+    curvature = np.stack([both(best + step * e)[1] - both(best - step * e)[1] for e in np.eye(best.size)]) / (2 * step)
+    where, sd = z.copy(), np.zeros(density.ndim)
+    where[free], sd[free] = best, np.sqrt(np.diag(np.linalg.inv((curvature + curvature.T) / 2)))
+    return {s.name: (where[s.start : s.start + s.size], sd[s.start : s.start + s.size]) for s in density.sites}
+
+
+def test_reduced_rows_decide_what_is_missing_and_little_else():
+    opinions = people(5, k=3, m=2, features=(3, 2), subjects=8, trials=40, missing=0.0)
+    _, data, _, _ = prepared(opinions, "emotion")
+    fixed = ("log_tau", "log_local", "sd_delta", "sd_rho", "habit_share", "gamma", "lambda")
+    with_rows = mode(data, fixed=fixed)
+    used = data["used"].copy()
+    used[1] = 0
+    without = mode({**data, "used": used}, fixed=fixed)
+    for name in ("w", "deviation", "latent_head", "alpha_c"):
+        (one, sd), (two, alone) = with_rows[name], without[name]
+        assert (np.abs(one - two) < 1.0 * alone).all()
+        assert (sd > 0.8 * alone).all()
+    for name in ("takeover_c", "missing_c"):
+        assert (with_rows[name][1] < 0.8 * without[name][1]).all()
 
 
 def test_bad_embeddings_are_refused_in_one_sentence(hybrids):

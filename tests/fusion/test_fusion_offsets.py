@@ -8,7 +8,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, continuous, fit, late, predict, statistics, trial_weights, weights
+from bayesaffect.fusion import Model, Priors, attempts, continuous, fit, predict, statistics, trial_weights, weights
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.moments import fused_moments
 from bayesaffect.simulate import OpinionModel, simulate_opinions
@@ -93,7 +93,7 @@ def not_sampled(model, data, *, seed, **_):
 
 
 def test_new_people_are_predicted_with_correlated_offsets(monkeypatch):
-    monkeypatch.setattr(late, "sample", not_sampled)
+    monkeypatch.setattr(attempts, "sample", not_sampled)
     opinions = table(3)
     posterior = fit(opinions, "valence", seed=1, model=CORRELATED)
     p = posterior["posterior"].isel(chain=0, draw=[4])
@@ -120,7 +120,7 @@ def test_new_people_are_predicted_with_correlated_offsets(monkeypatch):
 
 
 def test_one_modality_and_complete_pooling_have_nothing_to_correlate(monkeypatch):
-    monkeypatch.setattr(late, "sample", not_sampled)
+    monkeypatch.setattr(attempts, "sample", not_sampled)
     for opinions, model in ((table(1), CORRELATED), (table(2), Model(pooling="complete", offsets="correlated"))):
         posterior = fit(opinions, "valence", seed=1, model=model)
         assert "offset_correlation" not in posterior["posterior"]

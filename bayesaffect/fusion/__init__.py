@@ -16,7 +16,7 @@ _HOME = {
     "Comparison": "comparison",
     "predict": "prediction",
     "predict_jointly": "jointly",
-    "adapt": "adapt",
+    "adapt": "adaptation",
     "weights": "reliability",
     "trial_weights": "by_trial",
     "prior_predictive": "prior",

@@ -60,7 +60,10 @@ def trial_weights(posterior, opinions: Opinions, *, subjects: str = "population"
     rho = np.where(known[:, None], values["rho"][:, who], 0.0)
     strength = size * np.exp(rho)
     strength = strength / left if continuous else strength * left
-    parts = _precisions(values, strength, here, known, rho) if continuous else _sizes(values, strength, here, who, known)
+    if continuous:
+        parts = _precisions(values, strength, here, known, rho)
+    else:
+        parts = _sizes(values, strength, here, who, known)
     return xr.DataArray(
         parts / parts.sum(-1, keepdims=True),
         dims=("sample", "trial", "modality"),

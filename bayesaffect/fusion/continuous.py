@@ -11,6 +11,9 @@ known, or none that varies, r = 1 and there is no lambda.
 
 u, delta and the sums over trials have closed forms, so a gradient costs the same for any number of trials.
 
+With scaled gains (`settings.Model`), x_i = a + b mu + b exp(theta rho_s) (y_i - mu) + u_s + e_i, theta ~ U(0, 1): at
+theta = 0 it is the model above, at theta = 1 a subject's answers are larger or smaller and tell the same.
+
 With correlated offsets (`settings.Model`), u_s ~ N(0, F F') with F = diag(omega) L, L L' = R_u of an LKJ prior; else
 F = diag(omega).
 

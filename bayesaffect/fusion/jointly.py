@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, effects_pool, habits, idata, jointly_normal, shares
-from bayesaffect.fusion.adapt import check, population
+from bayesaffect.fusion.adaptation import check, population
 from bayesaffect.fusion.prediction import trained_on
 from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive, Target
@@ -118,7 +118,6 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
         even,
         a,
         classify,
-        subjects=subjects,
         sd=float(values["sd_delta"].mean()),
         balanced=balanced,
         rng=rng,

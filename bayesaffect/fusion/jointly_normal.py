@@ -1,20 +1,23 @@
 """A new person's ratings predicted together, in closed form but for the reliability: a continuous target.
 
-Given a draw of the population's parameters and rho, truths y (N,) and offsets u = F z, z ~ N(0, I), are Gaussian. Were
-y_i ~ N(mu, tau^2) independent, then with the opinions' precisions A_i = (D_i R D_i)^-1, g_i = A_i b and r_i = x_i - a - b mu
+Given a draw of the population's parameters and rho, truths y (N,) and offsets u = F z, z ~ N(0, I), are Gaussian. With
+b the subject's gains b_0m exp(theta rho_m) (theta = 0 where the fit has none), x_i = a + b_0 mu + b (y_i - mu) + u +
+e_i; r_i = x_i - a - b_0 mu. Were y_i ~ N(mu, tau^2) independent, then with the opinions' precisions
+A_i = (D_i R D_i)^-1 and g_i = A_i b
 
     y_i | u, x ~ N(mu + g_i'(r_i - u) / q_i, 1 / q_i),    q_i = tau^-2 + b'g_i,
-    u | x ~ N(C h, C),    C = F (I + F'L F)^-1 F',    L = sum_i A_i - g_i g_i'/q_i,    h = sum_i A_i r_i - g_i g_i'r_i / q_i.
+    u | x ~ N(C h, C),    C = F (I + F'L F)^-1 F',
+    L = sum_i A_i - g_i g_i'/q_i,    h = sum_i A_i r_i - g_i g_i'r_i / q_i.
 
-What is believed of a set of trials is what is believed of its mean s = sum_i y_i / N alone, N(mu, V); the deviations from
-it stay as they are. With N(m, v) the density of s above, and lambda = 1 / V - N / tau^2,
+What is believed of a set of trials is what is believed of its mean s = sum_i y_i / N alone, N(mu, V); the deviations
+from it stay as they are. With N(m, v) the density of s above, and lambda = 1 / V - N / tau^2,
 
     s | x ~ N((m + lambda v mu) / (1 + lambda v), v / (1 + lambda v)),
     log p(x | V) = 1/2 log(tau^2 / (N V)) - 1/2 log(1 + lambda v) - lambda (m - mu)^2 / (2 (1 + lambda v)) + constant,
 
-and (y, u) follow by their regression on s. Two readings of a set: whatever people rate, V = sd_delta^2 + tau^2 / N; or a
-set like those of the fit, N of their n trials without replacement, V = eta^2 + tau^2 (1 / N - 1 / max(n, N)), with eta^2
-the variance between the means of the fit's subjects: people who all rate the same stimuli differ less than chance.
+and (y, u) follow by their regression on s. Two readings of a set: whatever people rate, V = sd_delta^2 + tau^2 / N; or
+a set like those of the fit, N of their n trials without replacement, V = eta^2 + tau^2 (1 / N - 1 / max(n, N)), with
+eta^2 the variance between the means of the fit's subjects: who all rate the same stimuli differ less than chance.
 """
 
 from __future__ import annotations
@@ -34,8 +37,11 @@ LEAST_SUBJECTS = 4
 
 
 class Set(NamedTuple):
-    """Opinions of one person: ``x`` and ``root`` = v^-1/2 (N, M), 0 where missing; ``here`` (N, M); ``precision`` (D, P,
-    M, M) inverse correlations by missingness pattern, 0 where missing; ``pattern`` (N,); ``offsets`` (D, M, M) F."""
+    """Opinions of one person, D draws of the population.
+
+    ``x`` (N, M) and ``root`` = v^-1/2 (D or 1, N, M), 0 where missing; ``here`` (N, M); ``precision`` (D, P, M, M) the
+    inverse correlations by missingness pattern, 0 where missing; ``pattern`` (N,); ``offsets`` (D, M, M) F.
+    """
 
     x: np.ndarray
     root: np.ndarray
@@ -46,9 +52,12 @@ class Set(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Moments given independent truths: ``mean`` and ``variance`` (D, N) of y, ``u`` (D, M) and ``root`` (D, M, M), root
-    root' = C; ``pull`` (D, N, M) g_i / q_i, ``noise`` (D, N) 1 / q_i; ``of_y`` (D, N) and ``of_u`` (D, M) the regression
-    on s, whose ``level`` and ``spread`` (D,) are m and v."""
+    """Moments given independent truths.
+
+    ``mean`` and ``variance`` (D, N) of y, ``u`` (D, M) and ``root`` (D, M, M), root root' = C; ``pull`` (D, N, M) g_i /
+    q_i, ``noise`` (D, N) 1 / q_i; ``of_y`` (D, N) and ``of_u`` (D, M) the regression on s, whose ``level`` and
+    ``spread`` (D,) are m and v.
+    """
 
     mean: np.ndarray
     variance: np.ndarray
@@ -163,9 +172,9 @@ def moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (D, N) of every truth of the person given all its opinions.
 
-    rho, y, u and the reading of the set (``spreads`` from `variances`, the second with probability ``balanced``) are drawn
-    in turn, ``sweeps`` times from rho of the population; what is returned has y and u integrated out. Draws of the
-    population are not weighted: opinions of one person without truth say next to nothing of it.
+    rho, y, u and the reading of the set (``spreads`` from `variances`, the second with probability ``balanced``) are
+    drawn in turn, ``sweeps`` times from rho of the population; what is returned has y and u integrated out. Draws of
+    the population are not weighted: opinions of one person without truth say next to nothing of it.
     """
     d, m = values["b"].shape
     rho = values["sd_rho"] * rng.standard_normal((d, m))
@@ -183,9 +192,7 @@ def moments(
         y = found.mean - (found.pull @ (u - found.u)[..., None])[..., 0]
         y = y + np.sqrt(found.noise) * rng.standard_normal(y.shape)
         move = level + np.sqrt(spread) * rng.standard_normal(d) - y.mean(1)
-        rho = reliabilities(
-            values, rho, these, y + found.of_y * move[:, None], u + found.of_u * move[:, None], rng
-        )
+        rho = reliabilities(values, rho, these, y + found.of_y * move[:, None], u + found.of_u * move[:, None], rng)
     mean = found.mean + found.of_y * (level - found.level)[:, None]
     variance = found.variance + found.of_y**2 * (spread - found.spread)[:, None]
     return mean, np.maximum(variance, 1e-12)
@@ -194,7 +201,8 @@ def moments(
 def reliabilities(values, rho: np.ndarray, these: Set, y: np.ndarray, u: np.ndarray, rng) -> np.ndarray:
     """rho (D, M) after Metropolis steps given truths ``y`` (D, N) and offsets ``u`` (D, M).
 
-    With e_i = x_i - a - b y_i - u in units of sqrt(v) and c_m = exp(-log kappa_m - rho_m), one rho_m after the other has
+    With e_i = x_i - a - b_0 mu - u - b (y_i - mu) in units of sqrt(v), b the gains at rho, and c_m = exp(-log kappa_m -
+    rho_m), one rho_m after the other has
 
         log p = -n_m rho_m - 1/2 sum_mn c_m c_n sum_i (R_OO)^-1_mn e_im e_in - rho_m^2 / (2 sd_rho_m^2).
     """

@@ -74,9 +74,9 @@ class Model:
     step : rating units between two levels of an ordinal scale.
     offsets : whether a subject's offsets in different modalities are ``"independent"`` or ``"correlated"``, with an LKJ
         prior as for the errors: experts that learned from the same signals are off together. Normal errors only.
-    gains : ``"shared"``: a subject's reliability scales the errors of an opinion. ``"scaled"``: it scales the gain as well,
-        by a power ``theta`` in (0, 1) of it that is learned: people whose signals are larger move an expert more and
-        mislead it more. Normal errors and partial pooling only.
+    gains : ``"shared"``: exp(rho) of a subject scales the errors of an opinion. ``"scaled"``: it scales the gain as
+        well, by a power ``theta`` in (0, 1) that is learned: people whose signals are larger move an expert more, and mislead
+        it more. Normal errors and partial pooling only.
     """
 
     likelihood: str = "normal"

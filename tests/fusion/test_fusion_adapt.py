@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import attempts, effects_normal, effects_pool, fit, idata, predict, weighting, weights
 from bayesaffect.fusion import tilts as effects_tilts
-from bayesaffect.fusion.adapt import adapt, population
+from bayesaffect.fusion.adaptation import adapt, population
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.jointly import predict_jointly
 from bayesaffect.fusion.prediction import fused_log_prob

@@ -365,7 +365,7 @@ def test_a_surer_opinion_of_a_clean_signal_gets_more_attention():
 
 
 def test_reduced_copies_are_strict_subsets_and_all_kinds_of_them():
-    opinions = people(subjects=3, trials=40, m=4, missing=0.2, features=(3, 0, 2, 0))
+    opinions = people(subjects=5, trials=40, m=4, missing=0.2, features=(3, 0, 2, 0))
     where = statistics.index(opinions, "valence", ["S2"])
     left = hybrid_categorical.dropped(opinions.present.values, where)
     here = opinions.present.values
@@ -377,12 +377,12 @@ def test_reduced_copies_are_strict_subsets_and_all_kinds_of_them():
 
 
 def mode(data, *, fixed):
-    """Mode of the density with the sites ``fixed`` held at 0 on the real line, and their posterior sd there: site ->
-    (value, sd), from the curvature of the logarithm of the density (Laplace)."""
+    """Mode of the density with some sites ``fixed`` on the real line, and the posterior sd there: site -> (value, sd),
+    from the curvature of the logarithm of the density (Laplace)."""
     density = capture.capture(hybrid_categorical.model, data)
     run, flat = capture.graph(density, density.pack(data)), density.pack(data)
     free = np.concatenate([np.full(site.size, site.name not in fixed) for site in density.sites])
-    z = np.zeros(density.ndim)
+    z = np.concatenate([np.full(site.size, fixed.get(site.name, 0.0)) for site in density.sites])
 
     def both(x):
         z[free] = x
@@ -400,7 +400,8 @@ def mode(data, *, fixed):
 def test_reduced_rows_decide_what_is_missing_and_little_else():
     opinions = people(5, k=3, m=2, features=(3, 2), subjects=8, trials=40, missing=0.0)
     _, data, _, _ = prepared(opinions, "emotion")
-    fixed = ("log_tau", "log_local", "sd_delta", "sd_rho", "habit_share", "gamma", "lambda")
+    fixed = {"log_tau": np.log(0.3), "log_local": 0.0, "sd_delta": np.log(0.4), "sd_rho": np.log(0.15)}
+    fixed |= {"habit_share": 3.0, "gamma": 0.0, "lambda": np.log(0.3)}
     with_rows = mode(data, fixed=fixed)
     used = data["used"].copy()
     used[1] = 0

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bayesaffect import __version__
-from bayesaffect.cli import published, recordings, studies
+from bayesaffect.cli import posterior, published, recordings, studies
 from bayesaffect.errors import InputError
 
 app = typer.Typer(
@@ -25,7 +25,11 @@ VERBS = (
     recordings.prepare,
     studies.train,
     studies.fuse,
-    studies.weights,
+    posterior.weights,
+    posterior.predict,
+    posterior.adapt,
+    posterior.compare,
+    posterior.criticise,
     studies.report,
     recordings.simulate,
     recordings.describe,

@@ -73,6 +73,22 @@ Uncertainty = Annotated[
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many epochs per network.")]
 Draws = Annotated[int, typer.Option(min=10, help="Posterior draws per chain (and as many to warm up).")]
 Chains = Annotated[int, typer.Option(min=1, help="Chains.")]
+Engine = Annotated[
+    str,
+    typer.Option(help="auto (nutpie), nutpie, pyro (Pyro's own NUTS: slow), or svi (a quick look, not a posterior)."),
+]
+Likelihood = Annotated[
+    str,
+    typer.Option(help="Of ratings: normal errors, student (odd trials count less), or ordinal (steps of the scale)."),
+]
+Pooling = Annotated[
+    str,
+    typer.Option(help="Subjects' effects on ratings: partial (from a population), complete (none), or none (apart)."),
+]
+Hybrid = Annotated[
+    bool,
+    typer.Option("--hybrid/--no-hybrid", help="Fit the hybrid model, which reads features too, beside the late one."),
+]
 Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
 Align = Annotated[

@@ -1,4 +1,4 @@
-"""Verbs about models: train, fuse, weights, report, study, demo."""
+"""Verbs about models: train, fuse, report, study, demo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import command, console, end, print_findings, say, table
+from bayesaffect.cli.output import command, console, end, print_findings, say
 from bayesaffect.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def fuse(
     ] = None,
     draws: options.Draws = 1000,
     chains: options.Chains = 4,
+    engine: options.Engine = "auto",
+    likelihood: options.Likelihood = "normal",
+    pooling: options.Pooling = "partial",
+    hybrid: options.Hybrid = True,
     seed: options.Seed = 0,
     strict: options.Strict = False,
 ):
@@ -84,6 +88,8 @@ def fuse(
     from bayesaffect.pipeline import settings as study_settings
     from bayesaffect.pipeline import study as stages
 
+    sampler = {"draws": draws, "chains": chains, "engine": engine}
+    sampler |= {"likelihood": likelihood, "pooling": pooling, "hybrid": hybrid}
     if workspace is None and source.is_file():
         raise InputError(
             "is a table, and no workspace was named", where=source, remedy="give one: bayesaffect fuse TABLE WORKSPACE"
@@ -93,24 +99,15 @@ def fuse(
             raise InputError(
                 "the folds of a workspace are those its networks were trained with", remedy="leave --folds out"
             )
-        findings = _resume(source, draws=draws, chains=chains)
+        findings = _resume(source, **sampler)
     else:
         reading = {"bounds": _bounds(bounds)} if bounds else {}
-        given = {"folds": folds or 10, "draws": draws, "chains": chains, "seed": seed}
+        given = {"folds": folds or 10, "seed": seed, **sampler}
         settings = study_settings.from_options(source, "opinions", reading=reading, **given)
         with progress.shown(console):
             page, findings = stages.fuse_table(workspace, settings, command=command())
         _report(workspace, page, findings)
     end(findings, strict)
-
-
-def weights(workspace: options.Existing):
-    """Print the posterior weight of every modality, for a new person and for each subject, and the weakest sensor."""
-    from bayesaffect.pipeline import weights as stage
-
-    for target, frame in stage.tables(workspace).items():
-        console.print(table(frame, f"{target}: share in the fused posterior, median [90 % interval]"))
-    say(f"the same in long form: {workspace / 'fusion' / 'weights_<target>.csv'}")
 
 
 def report(workspace: options.Existing):
@@ -136,6 +133,7 @@ def study(
     network: options.Networks = None,
     draws: options.Draws = 1000,
     chains: options.Chains = 4,
+    hybrid: options.Hybrid = True,
     flat: options.Flat = False,
     seed: options.Seed = 0,
     jobs: options.Jobs = 2,
@@ -151,7 +149,8 @@ def study(
     settings = study_settings.from_options(
         dataset, format, window=window, align=align, baseline=baseline, face_backend=face, eeg_input=eeg,
         minimum_quality=quality, folds=folds, members=members, passes=passes, method=uncertainty, epochs=epochs,
-        networks=_networks(network or []), draws=draws, chains=chains, nested=not flat, seed=seed,
+        networks=_networks(network or []), draws=draws, chains=chains, hybrid=hybrid, nested=not flat,
+        seed=seed,
     )  # fmt: skip
     who = training.execution(workspace, settings, jobs=jobs if device == "cpu" else None, device=device)
     preparing.scan(settings)

@@ -127,7 +127,7 @@ def _classes(posterior, values, opinions: Opinions, target: str, poor, rng):
     basis = contrasts(k)
     found = {"delta": v[:, : k - 1] @ basis.T, "rho": v[:, k - 1 : k - 1 + m], "habit": c @ basis.T}
     if v.shape[1] > k - 1 + m:
-        found["tilt"] = v[:, k - 1 + m :].reshape(size, m, k)
+        found["rho"], found["tilt"] = tilts.centred(found["rho"], v[:, k - 1 + m :].reshape(size, m, k))
     return {n: a[:, None] for n, a in found.items()}, log_weight, spread
 
 

@@ -4,9 +4,9 @@ Per modality, estimated on the trials that a fit learns from and then fixed: fea
 their principal components of variance 1, of which at most `COMPONENTS` are kept, and none with less than `LEAST_SHARE`
 of the variance. For a categorical target, what is linear in the modality's opinion f (`statistics.features`) is taken
 out of them, because the pool has it already, and the rest is turned once more; what has less than `LEAST_SHARE` of its
-variance left is dropped. A head so learns what an embedding knows beyond its opinion, and its coefficients are all but
-independent of the pool's. With all heads' components in one row z (D,), mean 0, and C = Cov(z), a row of which only
-the entries o were seen stands for
+variance left is dropped (with at most `ENOUGH` trials per entry of f, nothing is taken out). A head so learns what an
+embedding knows beyond its opinion, and its coefficients are all but independent of the pool's. With all heads'
+components in one row z (D,), mean 0, and C = Cov(z), a row of which only the entries o were seen stands for
 
     z | z_o ~ N(B_o z_o, C - B_o C_o.),      B_o = C_.o (C_oo)^-1,
 
@@ -28,6 +28,7 @@ from bayesaffect.types import Opinions
 COMPONENTS = 8
 LEAST_SHARE = 0.01
 RIDGE = 1e-3
+ENOUGH = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def learn(opinions: Opinions, target: str, used: np.ndarray) -> Reduction:
         center = rows.mean(0)
         loading = np.zeros((block.shape[1], first.shape[1]))
         loading[:width] = first
-        if said:
+        if len(rows) > ENOUGH * said > 0:
             opinion = rows[:, width:] - center[width:]
             loading[width:] = -np.linalg.lstsq(opinion, (rows - center)[:, :width] @ first, rcond=1e-8)[0]
             loading = loading @ _left((rows - center) @ loading)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from scipy.stats import norm, qmc
 from torch import Tensor
 
 from bayesaffect.fusion import attention, discount, embedding, habits, hybrid_categorical, idata
@@ -115,7 +117,7 @@ def log_prob(
         eta = t["alpha"][:, None] + t["delta"][:, who]
         rho = t["rho"][:, who]
         if new[rows[0]]:
-            habit = torch.as_tensor((guess[rows] + habits.noise(spread, (draws, rows.size), rng)) @ basis.T)
+            habit = torch.as_tensor((guess[rows] + _even_noise(spread, (draws, rows.size), rng)) @ basis.T)
         else:
             habit = t["habit"][:, who]
         read = torch.as_tensor(f[rows] @ basis.T) - t["habit_share"][:, None, :, None] * habit
@@ -135,6 +137,23 @@ def log_prob(
         z = weight[owner].permute(1, 2, 0) * torch.as_tensor(given["z"][rows])
         out[:, rows] = torch.log_softmax(eta + z @ t["head_weight"], -1).float().numpy()
     return out
+
+
+def _even_noise(spread: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draws (*size, M, K - 1) of N(0, spread) that lie evenly along the first axis, in another order on every trial.
+
+    Points of a shifted Sobol sequence (Cranley and Patterson 1976) in place of independent ones: a habit shifts the
+    log-odds by as much as an opinion, and with a few hundred draws its chance would be the largest error of all.
+    """
+    draws, rows = size
+    m, c = spread.shape[:2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # any number of points will do, not powers of two only
+        points = (qmc.Sobol(m * c, scramble=False).random(draws) + rng.random(m * c)) % 1
+    points = norm.ppf(points.clip(1e-9, 1 - 1e-9)).reshape(draws, m, c)
+    value, vector = np.linalg.eigh(spread)
+    points = np.einsum("mab,dmb->dma", vector * np.sqrt(np.maximum(value, 0.0))[:, None, :], points)
+    return points[rng.permuted(np.tile(np.arange(draws)[:, None], (1, rows)), axis=0)]
 
 
 def moments(

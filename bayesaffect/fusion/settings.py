@@ -75,8 +75,8 @@ class Model:
     offsets : whether a subject's offsets in different modalities are ``"independent"`` or ``"correlated"``, with an LKJ
         prior as for the errors: experts that learned from the same signals are off together. Normal errors only.
     gains : ``"shared"``: exp(rho) of a subject scales the errors of an opinion. ``"scaled"``: it scales the gain as
-        well, by a power ``theta`` in (0, 1) that is learned: people whose signals are larger move an expert more, and mislead
-        it more. Normal errors and partial pooling only.
+        well, by a power ``theta`` in (0, 1) that is learned: people whose signals are larger move an expert more, and
+        mislead it more. Normal errors and partial pooling only.
     """
 
     likelihood: str = "normal"
@@ -146,7 +146,7 @@ class Priors:
     sd_matrix: float = 0.4
     sd_class: float = 0.5
     sd_missing: float = 0.3
-    takeover: float = 0.3
+    takeover: float = 1.0
     head: float = 0.3
     attention: float = 0.5
 

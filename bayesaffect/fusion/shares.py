@@ -21,9 +21,9 @@ by saddlepoint and Laplace approximations (Daniels 1954; Tierney and Kadane 1986
     A(lambda) - lambda n q - log det(2 pi A''(lambda) + I) / 2 - A(delta) + delta n q - |delta|^2 / (2 s^2)
         - log det(I + s^2 A''(delta)) / 2,
 
-up to log(K) / 2, with I added so that labels which are certain cost nothing. Some people are like nobody else: both habits and
-delta have Student t densities with 4 degrees of freedom here, s = sd sqrt(4 / chi2), so that an odd person is not
-taken for an odd set of trials.
+up to log(K) / 2, with I added so that labels which are certain cost nothing. Some people are like nobody else: both
+habits and delta have Student t densities with 4 degrees of freedom here, s = sd sqrt(4 / chi2), so that an odd person
+is not taken for an odd set of trials.
 """
 
 from __future__ import annotations

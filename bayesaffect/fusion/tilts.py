@@ -30,9 +30,11 @@ from bayesaffect.types import Opinions
 STEPS = 12
 NEWTON = 2  # each starts where the last one ended
 PEOPLE = 200
+TRIALS = 500
 WIDEST = 150
 USUAL = 0.15
 COUNT = 4.0
+LEAST = 0.05
 
 
 def learned(
@@ -40,8 +42,8 @@ def learned(
 ) -> Tilts | None:
     """`Tilts` of a fit from its draws ``values`` (chain, draw, ...), its habits and the trials that entered.
 
-    ``poor`` (N, M) as in `discount`. At most PEOPLE people are read, evenly chosen; ``None`` where there were fewer
-    than two, or where a person had more than WIDEST effects."""
+    ``poor`` (N, M) as in `discount`. At most PEOPLE people and TRIALS trials of each are read, evenly chosen; ``None``
+    where there were fewer than two people, or where a person had more than WIDEST effects."""
     m, c = found.centre.shape
     k = c + 1
     people = np.flatnonzero(where.counts)
@@ -52,6 +54,7 @@ def learned(
     pools, labels, usual = [], [], []
     for s in people[:: int(np.ceil(people.size / PEOPLE))]:
         rows = np.flatnonzero(where.used & (where.subject == s))
+        rows = rows[:: int(np.ceil(rows.size / TRIALS))]
         mine = opinions.select(rows)
         label = mine.truth[target].values.astype(int)
         usual.append(effects_pool.habit(found, mine, target, label, (1, m, c))[0])
@@ -83,6 +86,14 @@ def estimated(values, pools, labels, usual: np.ndarray, between: np.ndarray) -> 
         total = rest[:, c + m :].reshape(n, m, k).sum((0, 2))
         tilts = Tilts(slope.reshape(-1, m, c), np.sqrt((COUNT * USUAL**2 + total) / (COUNT + n * k)))
     return tilts
+
+
+def centred(rho: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """rho (..., M) and t (..., M, K) with the same exp(rho) (1 + t), the mean of t over classes 0: what is common to
+    all classes is the reliability of the modality. Where that mean is near -1 or below, both stay."""
+    overall = 1 + tilt.mean(-1)
+    overall = np.where(overall > LEAST, overall, 1.0)
+    return rho + np.log(overall), (1 + tilt) / overall[..., None] - 1
 
 
 def stored(tilts: Tilts | None) -> dict[str, np.ndarray]:

@@ -19,17 +19,19 @@ from bayesaffect.io import store
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive
 
-LATE = "late"
+LATE, HYBRID = "late", "hybrid"
 
 
 class Fused(NamedTuple):
-    """``late``: fused out-of-fold predictions; ``posteriors``: target -> posterior on all subjects; ``failures``: what
-    the gate found; ``repeated``: fits that passed, or were given up, after further attempts, one sentence each."""
+    """``late``, ``hybrid``: fused out-of-fold predictions, ``hybrid`` where it was asked for and there are features;
+    ``posteriors``: target -> late posterior on all subjects; ``failures``: what the gate found; ``repeated``: fits that
+    passed, or were given up, after further attempts, one sentence each."""
 
     late: Predictive
     posteriors: dict[str, az.InferenceData]
     failures: tuple[str, ...]
     repeated: tuple[str, ...]
+    hybrid: Predictive | None = None
 
 
 def fuse(
@@ -43,15 +45,16 @@ def fuse(
     Parameters
     ----------
     opinions : group -> the opinions fusion may use when that group is tested; ``None`` -> out-of-fold
-        opinions of everybody, for the posterior that is reported.
+        opinions of everybody, for the posterior that is reported. Embeddings in them are what the hybrid model reads.
     groups : subject groups; the subjects of a group are predicted by a fusion that has not seen them, as new
         people drawn from the population.
 
     Every fit is kept in the workspace under a key of what it was made from, and is not repeated.
     """
     whole = opinions(None)
-    fits = len(whole.targets) * (len(groups) + 1)
-    posteriors, fused = {}, []
+    families = (LATE, HYBRID) if settings.hybrid and whole.embedding else (LATE,)
+    posteriors: dict[str, dict] = {family: {} for family in families}
+    fused: dict[str, list] = {family: [] for family in families}
     failures: list[str] = []
     repeated: list[str] = []
 
@@ -61,61 +64,75 @@ def fuse(
             times = f"{len(verdict['refused']) + 1} times"
             repeated.append(f"{where}: drawn {times}; at first: {' '.join(verdict['refused'][0])}")
 
-    with progress.bar("fuse", fits) as advance:
-        for target in whole.targets:
-            posteriors[target.name], verdict = _posterior(workspace, settings, whole, target.name)
-            note(target.name, verdict)
-            advance(1)
-            parts = []
-            for k, members in enumerate(groups):
-                part, verdict = _fold(workspace, settings, opinions(k), target.name, members)
-                note(f"{target.name}, fold {k + 1} of {len(groups)}", verdict)
-                parts.append(part)
+    with progress.bar("fuse", len(families) * len(whole.targets) * (len(groups) + 1)) as advance:
+        for family in families:
+            for target in whole.targets:
+                called = target.name if family == LATE else f"{target.name} ({family})"
+                posteriors[family][target.name], verdict = _posterior(workspace, settings, whole, target.name, family)
+                note(called, verdict)
                 advance(1)
-            fused.append(Predictive.concat(parts))
-    late = _in_order(_merge(fused), whole)
-    store.save_predictive(late, workspace / "opinions" / f"{LATE}.nc")
+                parts = []
+                for k, members in enumerate(groups):
+                    part, verdict = _fold(workspace, settings, opinions(k), target.name, members, family)
+                    note(f"{called}, fold {k + 1} of {len(groups)}", verdict)
+                    parts.append(part)
+                    advance(1)
+                fused[family].append(Predictive.concat(parts))
+    found = {family: _in_order(_merge(parts), whole) for family, parts in fused.items()}
+    for family, predictive in found.items():
+        store.save_predictive(predictive, workspace / "opinions" / f"{family}.nc")
     write_json(workspace / "fusion" / "gate.json", {"failures": failures, "repeated": repeated})
-    return Fused(late, posteriors, tuple(failures), tuple(repeated))
+    return Fused(found[LATE], posteriors[LATE], tuple(failures), tuple(repeated), found.get(HYBRID))
 
 
-def load_posterior(workspace: Path, target: str) -> az.InferenceData:
+def load_posterior(workspace: Path, target: str, family: str = LATE) -> az.InferenceData:
     """The posterior of a target that `fuse` left in the workspace."""
-    path = posterior_path(workspace, target)
+    path = posterior_path(workspace, target, family)
     if not path.is_file():
-        raise InputError(f"has no posterior of {target!r}", where=workspace, remedy="run `bayesaffect fuse` first")
+        raise InputError(
+            f"has no {family} posterior of {target!r}", where=workspace, remedy="run `bayesaffect fuse` first"
+        )
     return az.from_netcdf(path)
 
 
-def posterior_path(workspace: Path, target: str) -> Path:
+def posterior_path(workspace: Path, target: str, family: str = LATE) -> Path:
     """Where the posterior of a target lies."""
-    return workspace / "fusion" / f"{LATE}_{target}.nc"
+    return workspace / "fusion" / f"{family}_{target}.nc"
 
 
-def _posterior(workspace: Path, settings: Settings, opinions: Opinions, target: str):
-    """Fit all subjects, or read the fit of an earlier run that was made from the same."""
-    path = posterior_path(workspace, target)
-    made_from = _key(settings, opinions, target)
+def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str, path: Path, family: str = LATE):
+    """The fit to all subjects in ``path``, made now unless it was made from the same before; and what the gate says."""
+    made_from = _key(settings, opinions, target, family)
     stamp = path.with_suffix(".json")
     if path.is_file() and stamp.is_file():
         known = json.loads(stamp.read_text(encoding="utf-8"))
         if known["key"] == made_from:
             return az.from_netcdf(path), known
-    posterior = _fit(workspace, settings, opinions, target, ())
+    posterior = _fit(workspace, settings, opinions, target, (), family)
     known = {"key": made_from, **_verdict(posterior)}
-    with atomic(path) as temporary:
-        posterior.to_netcdf(str(temporary), engine=store.ENGINE)
+    save_posterior(posterior, path)
     write_json(stamp, known)
     return az.from_netcdf(path), known
 
 
-def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str]):
+def save_posterior(posterior, path: Path):
+    """Write a posterior whole or not at all."""
+    with atomic(path) as temporary:
+        posterior.to_netcdf(str(temporary), engine=store.ENGINE)
+
+
+def _posterior(workspace: Path, settings: Settings, opinions: Opinions, target: str, family: str):
+    return fitted(workspace, settings, opinions, target, posterior_path(workspace, target, family), family)
+
+
+def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family: str):
     """Predictions of one test group, from a fit without its subjects."""
-    path = workspace / "fusion" / "folds" / f"{target}-{_key(settings, opinions, target, sorted(members))}.nc"
+    name = f"{target}-{_key(settings, opinions, target, family, sorted(members))}"
+    path = workspace / "fusion" / "folds" / f"{name}.nc"
     stamp = path.with_suffix(".json")
     if path.is_file() and stamp.is_file():
         return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))
-    posterior = _fit(workspace, settings, opinions, target, members)
+    posterior = _fit(workspace, settings, opinions, target, members, family)
     verdict = _verdict(posterior)
     tested = opinions.select(opinions.subject.isin(list(members)).values)
     predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed)
@@ -129,23 +146,27 @@ def _verdict(posterior) -> dict[str, list]:
     return {"failures": list(fusion.gate(posterior).failures), "refused": fusion.refused(posterior)}
 
 
-def _fit(workspace: Path, settings: Settings, opinions: Opinions, target: str, held_out: Sequence[str]):
-    return fusion.fit(
-        opinions,
-        target,
-        sampling=settings.sampling,
-        seed=settings.seed,
-        held_out=tuple(held_out),
-        cache=workspace / "fusion" / "compiled",
-    )
+def _fit(workspace: Path, settings: Settings, opinions: Opinions, target: str, held_out: Sequence[str], family: str):
+    given = {
+        "sampling": settings.sampling,
+        "seed": settings.seed,
+        "held_out": tuple(held_out),
+        "cache": workspace / "fusion" / "compiled",
+    }
+    if family == HYBRID:
+        return fusion.fit_hybrid(opinions, target, **given)
+    continuous = opinions.target(target).kind == "continuous"
+    return fusion.fit(opinions, target, model=settings.model if continuous else None, **given)
 
 
-def _key(settings: Settings, opinions: Opinions, target: str, *parts) -> str:
-    return key(__version__, asdict(settings.sampling), settings.seed, target, fingerprint(opinions), *parts)
+def _key(settings: Settings, opinions: Opinions, target: str, family: str, *parts) -> str:
+    asked = [asdict(settings.sampling), settings.seed, target, family]
+    model = asdict(settings.model) if family == LATE and opinions.target(target).kind == "continuous" else None
+    return key(__version__, *asked, model, fingerprint(opinions, embedded=family == HYBRID), *parts)
 
 
-def fingerprint(opinions: Opinions) -> str:
-    """SHA-256 over everything in the opinions that a fit depends on."""
+def fingerprint(opinions: Opinions, *, embedded: bool = False) -> str:
+    """SHA-256 over everything in the opinions that a fit depends on; a hybrid one on what is ``embedded`` as well."""
     digest = hashlib.sha256(repr(opinions.targets).encode())
     index = opinions.present
     for name in ("trial", "modality", "subject"):
@@ -153,6 +174,9 @@ def fingerprint(opinions: Opinions) -> str:
     arrays = [index, *(opinions.truth[t.name] for t in opinions.targets)]
     arrays += [] if opinions.quality is None else [opinions.quality]
     arrays += [a for group in (opinions.mean, opinions.variance, opinions.log_prob) for _, a in sorted(group.items())]
+    if embedded:
+        digest.update("\n".join(sorted(opinions.embedding)).encode())
+        arrays += [a for _, a in sorted(opinions.embedding.items())]
     for array in arrays:
         digest.update(np.ascontiguousarray(array.values).tobytes())
     return digest.hexdigest()[:16]

@@ -62,18 +62,26 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
         facts |= {"recordings": len(tasks), "prepared": len(todo), "peak_bytes": max(peak, stages.peak_memory())}
         folder = workspace / "prepared"
         made_from = key(settings.baseline, [asdict(o) for o in (*listing.omissions, *missing)], _names(tasks))
-        joined = folder / "joined" / f"{made_from}.nc"
+        path = folder / "joined" / f"{made_from}.nc"
         with claim(folder / CLAIMS, "joined", wait=True):
-            if joined.is_file() and (folder / "sessions.csv").is_file():
-                return store.load_trials(joined)
+            if path.is_file() and (folder / "sessions.csv").is_file():
+                return store.load_trials(path)
             trials, table = _join(settings, listing, tasks, missing, folder=folder, jobs=jobs)
-            for old in joined.parent.glob("*.nc"):  # of earlier settings: quickly made again
+            for old in path.parent.glob("*.nc"):  # of earlier settings: quickly made again
                 old.unlink(missing_ok=True)
-            store.save_trials(trials, joined)
+            store.save_trials(trials, path)
             store.write_omissions(trials.omissions, folder / "omissions.csv")
             with atomic(folder / "sessions.csv") as temporary:
                 table.to_csv(temporary, index=False)
     return trials
+
+
+def joined(workspace: Path) -> Trials:
+    """The trials that `prepare` left in the workspace, without a look at the data set."""
+    found = sorted((workspace / "prepared" / "joined").glob("*.nc"))
+    if not found:
+        raise InputError("has no prepared trials", where=workspace, remedy="run `bayesaffect prepare` first")
+    return store.load_trials(found[-1])
 
 
 def scan(settings: Settings) -> Listing:

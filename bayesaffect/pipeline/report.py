@@ -16,7 +16,7 @@ import xarray as xr
 from bayesaffect import __version__, fusion
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
-from bayesaffect.pipeline.fuse import LATE, Fused
+from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.summary import sentences
 from bayesaffect.report.findings import Findings
@@ -70,6 +70,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         "equal": baselines.equal_weights(opinions),
         "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
         LATE: evidence.fused.late,
+        **({} if evidence.fused.hybrid is None else {HYBRID: evidence.fused.hybrid}),
     }
     scores = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     differences = pd.concat(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Sampling
+from bayesaffect.fusion import Model, Sampling
 from bayesaffect.io import store
 from bayesaffect.signals.extract import Extraction
 from bayesaffect.uncertainty.ensemble import Ensemble
@@ -28,6 +28,8 @@ class Settings:
     baseline : what a subject's features are standardised by: ``trials``, all of the subject's trials, or ``neutral``,
         the neutral clips of the data set (a new person then needs a resting recording instead of many trials).
     extraction, ensemble, training, sampling : settings of the stages.
+    model : likelihood and pooling of continuous targets.
+    hybrid : fit the hybrid model beside the late one, where modalities have features.
     networks : plug-ins, modality (or ``early``) -> ``package.module:callable``, in place of the networks built in.
     folds : number of subject groups K of the cross-validation, or ``"loso"``: leave one subject out.
     nested : train fusion on opinions of networks that saw neither the test group nor the subject in question.
@@ -42,6 +44,8 @@ class Settings:
     ensemble: Ensemble = field(default_factory=Ensemble)
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
+    model: Model = field(default_factory=Model)
+    hybrid: bool = True
     networks: Mapping[str, str] = field(default_factory=dict)
     folds: int | str = 5
     nested: bool = True
@@ -77,7 +81,7 @@ def from_options(
     align : session folders only, how the video is placed: ``audio-clock`` or ``centred``.
     given : ``baseline``, ``networks``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``eeg_input``,
         ``minimum_quality``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations),
-        ``chains``; those left out keep their defaults.
+        ``chains``, ``engine``, ``likelihood``, ``pooling``, ``hybrid``; those left out keep their defaults.
     """
     format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
@@ -102,7 +106,8 @@ def change(settings: Settings, **given) -> Settings:
         "extraction": ("face_backend", "eeg_input", "minimum_quality"),
         "ensemble": ("members", "passes", "method"),
         "training": ("epochs",),
-        "sampling": ("draws", "chains"),
+        "sampling": ("draws", "chains", "engine"),
+        "model": ("likelihood", "pooling"),
     }
     for place, names in places.items():
         chosen = {name: given.pop(name) for name in names if name in given}

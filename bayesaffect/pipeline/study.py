@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from bayesaffect import splits
@@ -16,6 +15,7 @@ from bayesaffect.pipeline import stages
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.baselines import on_features
 from bayesaffect.pipeline.fuse import fuse
+from bayesaffect.pipeline.opinions import with_trials
 from bayesaffect.pipeline.prepare import prepare
 from bayesaffect.pipeline.report import Evidence, report, single
 from bayesaffect.pipeline.settings import Settings
@@ -57,7 +57,7 @@ def fuse_and_report(
     def opinions(group: int | None) -> Opinions:
         members = groups[group] if group is not None else ()
         chosen = training.fusion_input(cross, group, trials.modalities, members)
-        return replace(Opinions.from_predictives(chosen, trials), quality=trials.quality)
+        return with_trials(Opinions.from_predictives(chosen, trials), trials)
 
     with stages.timed(workspace, "fuse"):
         fused = fuse(workspace, settings, opinions, groups)

@@ -10,18 +10,27 @@ import xarray as xr
 
 from bayesaffect import fusion
 from bayesaffect.errors import InputError
-from bayesaffect.files import atomic
+from bayesaffect.files import atomic, write_text
 from bayesaffect.io import store
+from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline.fuse import LATE, load_posterior
+from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.report import shares, stacked
+from bayesaffect.report.figures_weights import forest
+from bayesaffect.report.style import save
 
 LOW, HIGH = 0.05, 0.95
 POPULATION = "a new person"
 
 
 def tables(workspace: Path) -> dict[str, pd.DataFrame]:
-    """Per target, what `wide` shows; the same numbers in long form go to ``WORKSPACE/fusion/weights_<target>.csv``."""
+    """Per target, what `wide` shows.
+
+    Into ``WORKSPACE/fusion`` go the same numbers in long form, ``weights_<target>.csv``, a forest plot,
+    ``weights_<target>.png`` and ``.pdf``, and the weights on every trial, ``weights_<target>_trials.csv``.
+    """
     workspace = store.open_workspace(workspace)
+    opinions = of_study(workspace, study_settings.load(workspace))
     found = sorted((workspace / "fusion").glob(f"{LATE}_*.nc"))
     if not found:
         raise InputError("has no posterior", where=workspace, remedy="run `bayesaffect fuse` first")
@@ -34,6 +43,9 @@ def tables(workspace: Path) -> dict[str, pd.DataFrame]:
         frame = long(everybody)
         with atomic(workspace / "fusion" / f"weights_{target}.csv") as temporary:
             frame.to_csv(temporary, index=False)
+        by_trial = fusion.trial_weights(posterior, opinions, subjects="known")
+        write_text(workspace / "fusion" / f"weights_{target}_trials.csv", trials(by_trial).to_csv(index=False))
+        save(forest(shares(posterior), opinions.modalities, (), target), workspace / "fusion")
         result[target] = wide(frame)
     return result
 
@@ -54,6 +66,17 @@ def long(share: xr.DataArray) -> pd.DataFrame:
             worst = np.nan if place is None else float((lowest.sel(subject=subject) == place).mean())
             rows.append((str(subject), str(modality), median, low, high, worst))
     return pd.DataFrame(rows, columns=["subject", "modality", "median", "low", "high", "lowest"])
+
+
+def trials(share: xr.DataArray) -> pd.DataFrame:
+    """One row per trial and modality of (sample, trial, modality) shares: median and 90 % interval."""
+    low, median, high = np.quantile(share.transpose("sample", ...).values, [LOW, 0.5, HIGH], axis=0)
+    index = pd.MultiIndex.from_product(
+        [share["trial"].values.astype(str), share["modality"].values.astype(str)], names=["trial", "modality"]
+    )
+    frame = pd.DataFrame({"median": median.ravel(), "low": low.ravel(), "high": high.ravel()}, index).reset_index()
+    frame.insert(1, "subject", np.repeat(share["subject"].values.astype(str), share.sizes["modality"]))
+    return frame
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:

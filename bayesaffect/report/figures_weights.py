@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -77,9 +79,13 @@ def population(findings: Findings) -> Picture | None:
 def by_subject(findings: Findings, target: str) -> Picture | None:
     """Forest: a panel per modality, a line per subject with median, 50 and 90 % intervals; below, their mean."""
     share = findings.weights.get(target)
-    if share is None:
-        return None
-    ink = colours(findings.modalities, findings.models)
+    return None if share is None else forest(share, findings.modalities, findings.models, target)
+
+
+@paper
+def forest(share: xr.DataArray, modalities: Sequence[str], models: Sequence[str], target: str) -> Picture:
+    """`by_subject` of shares (sample, subject, modality) alone."""
+    ink = colours(modalities, models)
     people = sorted(share["subject"].values.astype(str), key=natural)
     names = [str(m) for m in share["modality"].values]
     share = share.assign_coords(subject=share["subject"].values.astype(str))

@@ -121,6 +121,31 @@ class Opinions:
             raise InputError(f"no modality {unknown}", remedy=f"there are {list(self.modalities)}")
         return replace(self, present=self.present & self.present["modality"].isin(list(modalities)))
 
+    def aligned(self, modalities: Sequence[str]) -> Opinions:
+        """The same trials with exactly these modalities in this order; one that nobody has is missing throughout.
+
+        Raises
+        ------
+        InputError : a modality that would be lost.
+        """
+        if lost := sorted(set(self.modalities) - set(modalities)):
+            raise InputError(f"has the modality {lost[0]!r}, and the fit only {', '.join(modalities)}")
+
+        def take(arrays):
+            return {name: array.reindex(modality=list(modalities)) for name, array in arrays.items()}
+
+        return replace(
+            self,
+            present=self.present.reindex(modality=list(modalities), fill_value=False),
+            mean=take(self.mean),
+            variance=take(self.variance),
+            log_prob=take(self.log_prob),
+            trained_on=None
+            if self.trained_on is None
+            else self.trained_on.reindex(modality=list(modalities), fill_value=False),
+            quality=None if self.quality is None else self.quality.reindex(modality=list(modalities), fill_value=0.0),
+        )
+
     @classmethod
     def from_predictives(cls, predictives: Mapping[str, Predictive], index: Trials) -> Opinions:
         """Moments of the draws of each modality's predictions, on the trials of ``index``.

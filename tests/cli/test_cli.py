@@ -7,7 +7,23 @@ import pytest
 from bayesaffect.cli import main
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-VERBS = ["simulate", "describe", "prepare", "export", "train", "fuse", "weights", "report", "study", "demo", "opinions"]
+VERBS = [
+    "simulate",
+    "describe",
+    "prepare",
+    "export",
+    "train",
+    "fuse",
+    "weights",
+    "predict",
+    "adapt",
+    "compare",
+    "criticise",
+    "report",
+    "study",
+    "demo",
+    "opinions",
+]
 
 
 def run(capsys, *arguments):

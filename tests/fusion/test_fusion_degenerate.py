@@ -14,9 +14,9 @@ from bayesaffect.fusion import (
     Model,
     Priors,
     Sampling,
+    attempts,
     categorical,
     fit,
-    late,
     likelihoods,
     predict,
     statistics,
@@ -149,7 +149,7 @@ def not_sampled(model, data, *, seed, **_):
 
 @pytest.mark.parametrize(("spoil", "target", "likelihood"), CASES, ids=lambda c: getattr(c, "__name__", None))
 def test_an_answer_is_given_and_finite(monkeypatch, spoil, target, likelihood):
-    monkeypatch.setattr(late, "sample", not_sampled)
+    monkeypatch.setattr(attempts, "sample", not_sampled)
     opinions = spoil(table(target))
     posterior = fit(opinions, target.name, seed=1, model=Model(likelihood))
     assert all(np.isfinite(posterior["posterior"][n]).all() for n in posterior["posterior"].data_vars)

@@ -149,6 +149,14 @@ def test_components_for_classes_are_what_the_opinion_leaves_of_the_embedding():
     np.testing.assert_allclose(reduction.covariance, inside, atol=2e-3)
 
 
+def test_a_few_trials_cannot_tell_an_embedding_from_its_opinion():
+    opinions, few = voted(), np.arange(400) < 8
+    reduction = embedding.learn(opinions, "emotion", few)
+    assert reduction.heads == ("a", "b")
+    assert not any(loading[-3:].any() for loading in reduction.loading)
+    np.testing.assert_allclose(embedding.components(reduction, opinions, "emotion").z[few].var(0), 1)
+
+
 def test_an_embedding_that_is_its_opinion_is_no_head():
     opinions = voted()
     own = opinions.embedding["a"].copy(data=np.nan * opinions.embedding["a"].values)

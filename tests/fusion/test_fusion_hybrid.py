@@ -210,10 +210,22 @@ def test_predicted_probabilities_are_those_of_the_density(quality):
     np.testing.assert_allclose(found[0], expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_takeover_has_independent_entries_in_the_contrasts():
+    module, data, _, _ = prepared(people(k=4), "emotion")
+    _, _, values, tensors, e = values_at(module, data)
+    basis = data["basis"]
+    expected = norm(0, Priors().takeover).logpdf(basis.T @ e["takeover"][0] @ basis).sum()
+    assert term(module, values, tensors, "takeover_c") == pytest.approx(expected)
+    for k, seen in enumerate(people(k=4).present.values.T):  # the axes are those of the opinions
+        rows = statistics.features(people(k=4), "emotion")[seen, k] @ data["axes"][k]
+        inside = np.cov(rows.T)
+        np.testing.assert_allclose(inside, np.diag(np.diag(inside)), atol=1e-12)
+
+
 def test_a_strangers_habit_is_drawn_given_the_trial():
     opinions = people(k=4, subjects=6, trials=30)
     module, data, where, given = prepared(opinions, "emotion")
-    _, _, values, tensors, e = values_at(module, data)
+    _, _, _, _, e = values_at(module, data)
     found = statistics.habits_of(opinions, "emotion", where)
     spread = np.array([np.diag([0.3, 0.1, 0.05])] * 3)
     found = found._replace(between=spread, centre=found.centre + 0.2)
@@ -397,8 +409,9 @@ def mode(data, *, fixed):
     return {s.name: (where[s.start : s.start + s.size], sd[s.start : s.start + s.size]) for s in density.sites}
 
 
+@pytest.mark.slow
 def test_reduced_rows_decide_what_is_missing_and_little_else():
-    opinions = people(5, k=3, m=2, features=(3, 2), subjects=8, trials=40, missing=0.0)
+    opinions = people(5, k=3, m=2, features=(2, 1), subjects=6, trials=40, missing=0.0)
     _, data, _, _ = prepared(opinions, "emotion")
     fixed = {"log_tau": np.log(0.3), "log_local": 0.0, "sd_delta": np.log(0.4), "sd_rho": np.log(0.15)}
     fixed |= {"habit_share": 3.0, "gamma": 0.0, "lambda": np.log(0.3)}
@@ -406,12 +419,13 @@ def test_reduced_rows_decide_what_is_missing_and_little_else():
     used = data["used"].copy()
     used[1] = 0
     without = mode({**data, "used": used}, fixed=fixed)
-    for name in ("w", "deviation", "latent_head", "alpha_c"):
+    least = {"w": 0.9, "deviation": 0.9, "latent_delta": 0.95, "latent_rho": 0.95, "alpha_c": 0.6, "latent_head": 0.6}
+    for name, ratio in least.items():
         (one, sd), (two, alone) = with_rows[name], without[name]
-        assert (np.abs(one - two) < 1.0 * alone).all()
-        assert (sd > 0.8 * alone).all()
-    for name in ("takeover_c", "missing_c"):
-        assert (with_rows[name][1] < 0.8 * without[name][1]).all()
+        assert (np.abs(one - two) < (1.0 if ratio > 0.6 else 3.0) * alone).all()
+        assert (sd > ratio * alone).all()
+    assert (with_rows["takeover_c"][1] < 0.6 * without["takeover_c"][1]).all()
+    assert (with_rows["missing_c"][1] < 0.9 * without["missing_c"][1]).all()
 
 
 def test_bad_embeddings_are_refused_in_one_sentence(hybrids):

@@ -16,9 +16,9 @@ D, N, M = 2, 5, 3
 
 def opinions(missing=0.3):
     shape = OpinionModel(missing=missing)
-    return simulate_opinions(
-        subjects=1, trials=N, modalities=["x", "y", "z"], targets=(VALENCE,), seed=4, model=shape
-    )[0]
+    return simulate_opinions(subjects=1, trials=N, modalities=["x", "y", "z"], targets=(VALENCE,), seed=4, model=shape)[
+        0
+    ]
 
 
 def parameters(seed=0, **extra):
@@ -34,7 +34,7 @@ def parameters(seed=0, **extra):
 EXTRA = [
     {},
     {"offset_correlation": np.stack([R.T[::-1, ::-1], R])},
-    {"theta": np.array([[0.7], [0.3]]), "quality_discount": np.full((D, M), 0.4)},
+    {"theta": np.array([0.7, 0.3]), "quality_discount": np.full((D, M), 0.4)},
 ]
 
 
@@ -93,7 +93,7 @@ def test_moments_and_evidence_are_those_of_the_joint_normal(extra, variance):
 @pytest.mark.parametrize("extra", EXTRA, ids=["plain", "correlated", "scaled"])
 def test_reliabilities_are_drawn_from_their_conditional(extra):
     """Against a grid of the first modality's rho given truths and offsets; the others are held by tiny sds."""
-    size = 3000
+    size = 2000
     one = {n: v[:1] for n, v in parameters(**extra).items()}
     one["sd_rho"] = np.array([[0.5, 1e-6, 1e-6]])
     values = {n: np.repeat(v, size, 0) for n, v in one.items()}
@@ -162,6 +162,6 @@ def test_the_reading_is_chosen_by_how_well_it_foresees_the_opinions():
         free, _ = jointly_normal.moments(values, these, wide, 0.5, np.random.default_rng(0))
         moved = float(np.abs(both.mean() - free.mean()))
         assert moved < 0.02
-        forced, spread = jointly_normal.moments(values, these, narrow, 1 - 1e-12, np.random.default_rng(0))
+        forced, _ = jointly_normal.moments(values, these, narrow, 1.0, np.random.default_rng(0))
         if not sure:
             assert abs(forced.mean() - free.mean()) > 0.2

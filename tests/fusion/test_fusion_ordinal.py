@@ -8,7 +8,7 @@ import torch
 from scipy.stats import dirichlet, multivariate_normal, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, Sampling, continuous, fit, late, ordinal, padded, predict, statistics
+from bayesaffect.fusion import Model, Priors, Sampling, attempts, continuous, fit, ordinal, padded, predict, statistics
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
@@ -122,7 +122,7 @@ def not_sampled(model, data, *, seed, **_):
 
 @pytest.mark.parametrize("pooling", ["partial", "none", "complete"])
 def test_an_ordinal_fit_predicts_ratings_and_their_probabilities(monkeypatch, pooling):
-    monkeypatch.setattr(late, "sample", not_sampled)
+    monkeypatch.setattr(attempts, "sample", not_sampled)
     target = Target("valence", (1, 3)) if pooling == "complete" else VALENCE
     opinions = table(target=target)
     posterior = fit(opinions, "valence", seed=1, model=Model("ordinal", pooling), held_out=["S001"])

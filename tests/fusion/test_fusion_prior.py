@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def test_only_what_a_prior_may_know_is_read():
     one, two = (prior_predictive(o, "valence", seed=1, draws=5) for o in (opinions, other))
     np.testing.assert_array_equal(one["prior_predictive"]["opinion"], two["prior_predictive"]["opinion"])
     np.testing.assert_array_equal(one["prior"]["a"], two["prior"]["a"])
-    assert attribute(one, "model") == {"likelihood": "normal", "pooling": "partial", "step": 1.0, "offsets": "independent"}
+    assert attribute(one, "model") == asdict(Model())
 
 
 def test_wider_priors_believe_in_wider_opinions():

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import gamma, multivariate_t, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, continuous, fit, late, padded, predict, statistics, student
+from bayesaffect.fusion import Model, Priors, attempts, continuous, fit, idata, padded, predict, statistics, student
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.moments import fused_moments
 from bayesaffect.simulate import OpinionModel, simulate_opinions
@@ -164,11 +164,11 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.mark.parametrize("pooling", ["partial", "none", "complete"])
 @pytest.mark.parametrize("likelihood", ["normal", "student"])
 def test_every_option_fits_predicts_and_says_what_it_is(monkeypatch, likelihood, pooling):
-    monkeypatch.setattr(late, "sample", not_sampled)
+    monkeypatch.setattr(attempts, "sample", not_sampled)
     opinions = table()
     posterior = fit(opinions, "valence", seed=1, model=Model(likelihood, pooling), held_out=["S001"])
     draws = posterior["posterior"]
-    assert late.idata.attribute(posterior, "model")["pooling"] == pooling
+    assert idata.attribute(posterior, "model")["pooling"] == pooling
     assert np.isfinite(posterior["log_likelihood"]["valence"]).all()
     effects = [float(np.abs(draws[name]).max()) for name in ("u", "rho", "delta")]
     assert all(e == 0 for e in effects) if pooling == "complete" else all(e > 0 for e in effects)

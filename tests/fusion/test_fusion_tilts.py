@@ -106,3 +106,27 @@ def test_one_person_or_too_many_effects_have_no_tilts():
     where = statistics.index(table, "emotion")
     many = habits.Habits(*(np.repeat(a, 20, 0) if k < 4 else a for k, a in enumerate(found)))
     assert tilts.learned(draws(40), many, table, "emotion", where) is None
+
+
+def test_what_tilts_have_in_common_is_reliability():
+    rng = np.random.default_rng(4)
+    rho, tilt = rng.normal(0, 0.3, (5, 2)), rng.normal(0, 0.3, (5, 2, 3))
+    tilt[0, 0] = -1.2
+    level, rest = tilts.centred(rho, tilt)
+    np.testing.assert_allclose(np.exp(level)[..., None] * (1 + rest), np.exp(rho)[..., None] * (1 + tilt))
+    assert rest[0, 0] == pytest.approx(-1.2) and np.abs(rest.reshape(-1, 3).mean(1)[1:]).max() < 1e-12
+
+
+def test_many_trials_of_many_people_are_thinned_evenly(monkeypatch):
+    monkeypatch.setattr(tilts, "PEOPLE", 3)
+    monkeypatch.setattr(tilts, "TRIALS", 4)
+    seen = []
+
+    def kept(values, pools, labels, usual, between):
+        seen.extend(len(label) for label in labels)
+
+    monkeypatch.setattr(tilts, "estimated", kept)
+    table = opinions()
+    where = statistics.index(table, "emotion")
+    tilts.learned(draws(), statistics.habits_of(table, "emotion", where), table, "emotion", where)
+    assert seen == [4, 4, 4]

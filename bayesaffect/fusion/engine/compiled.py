@@ -56,7 +56,12 @@ int64_t expand(uint64_t n, uint64_t m, const double* z, double* out, void* user)
 }
 """
 
-
+OPTIONS = {
+    "cpp.threads": 1,
+    "cpp.enable_floating_point_contract_flag": "fast",
+    # Up to 100 kB of intermediate results on the stack: allocating them cost more than computing them.
+    "aot_inductor.allow_stack_allocation": True,
+}
 SIGNATURE = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
 )
@@ -103,7 +108,7 @@ def compiled(density: Density, flat: Tensor, name: str, cache: Path | None) -> L
 
     ``name`` must say all that the graph depends on besides shapes: the model and the version of its source.
     """
-    key = files.key(name, density.ndim, density.layout, torch.__version__, SHIM)
+    key = files.key(name, density.ndim, density.layout, torch.__version__, SHIM, OPTIONS)
     folder = cache_folder(cache) / "density" / key
     library = Library(folder / "code.so", folder / "shim.so")
     if library.code.exists() and library.shim.exists():
@@ -111,10 +116,9 @@ def compiled(density: Density, flat: Tensor, name: str, cache: Path | None) -> L
     folder.mkdir(parents=True, exist_ok=True)
     gm = graph(density, flat)
     example = (torch.zeros(density.ndim, dtype=torch.float64), flat)
-    options = {"cpp.threads": 1, "cpp.enable_floating_point_contract_flag": "fast"}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch about its own internals
-        built = torch._inductor.aot_compile(gm, example, options=options)
+        built = torch._inductor.aot_compile(gm, example, options=OPTIONS)
     with files.atomic(library.shim) as temporary:
         source = temporary.with_suffix(".c")
         source.write_text(SHIM)

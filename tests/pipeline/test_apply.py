@@ -1,0 +1,137 @@
+"""A fitted table of opinions put to use by its verbs: new people, few labels, comparison, criticism."""
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayesaffect.cli import main
+from bayesaffect.io.opinions_write import write_table
+from bayesaffect.simulate import simulate_opinions
+from bayesaffect.types import Target
+
+pytestmark = pytest.mark.slow
+TARGETS = (Target("valence", bounds=(1.0, 9.0)), Target("mood", levels=("calm", "tense", "glad")))
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    return end.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a fitted workspace ``ws`` of eight people, and tables on three more."""
+    root = tmp_path_factory.mktemp("apply")
+    opinions, _ = simulate_opinions(subjects=11, trials=16, modalities=("eeg", "face"), targets=TARGETS, seed=4)
+    subject = opinions.subject.values.astype(str)
+    names = np.unique(subject)
+    new = np.isin(subject, names[8:])
+    write_table(opinions.select(~new), root / "study.csv")
+    write_table(opinions.select(new), root / "new.csv")
+    table = pd.read_csv(root / "new.csv", dtype=str)
+    few = table[(table["subject"] == names[8]) & table["trial"].isin(table["trial"].unique()[:6])]
+    few.to_csv(root / "few.csv", index=False)
+    blank = table.drop(columns=[c for c in table if c.startswith("truth_")])
+    blank.to_csv(root / "blank.csv", index=False)
+    assert run("fuse", root / "study.csv", root / "ws", "--folds", 2, "--draws", 80, "--chains", 2) == 0
+    return root
+
+
+def test_new_people_are_predicted_with_intervals_weights_and_what_each_modality_said(place, capsys):
+    assert run("predict", place / "ws", place / "new.csv", place / "out") == 0
+    said = capsys.readouterr().out
+    assert "48 trials; subjects: 3 new" in said and "ms for one trial" in said
+    table = pd.read_csv(place / "out" / "predictions.csv")
+    assert len(table) == 48 and (table["valence_low"] < table["valence_mean"]).all()
+    assert (table["valence_mean"] < table["valence_high"]).all()
+    p = table[["mood_p_calm", "mood_p_tense", "mood_p_glad"]].to_numpy()
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    assert (np.array(TARGETS[1].levels)[p.argmax(1)] == table["mood"]).all()
+    np.testing.assert_allclose(table.filter(like="mood_weight_").median().sum(), 1, atol=0.1)
+    assert set(table["mood_eeg"]) <= set(TARGETS[1].levels) and table["valence_face"].between(-3, 13).all()
+    truth = pd.read_csv(place / "new.csv").drop_duplicates("trial").set_index("trial")
+    assert np.corrcoef(truth.loc[table["trial"], "truth_valence"], table["valence_mean"])[0, 1] > 0.5
+
+
+def test_predictions_are_an_arviz_object_with_named_dims(place):
+    run("predict", place / "ws", place / "new.csv", place / "draws")
+    found = az.from_netcdf(place / "draws" / "mood.nc")
+    assert found["posterior"]["probability"].dims == ("chain", "draw", "trial", "level")
+    assert list(found["posterior"]["level"].values) == list(TARGETS[1].levels)
+    ratings = az.from_netcdf(place / "draws" / "valence.nc")["posterior_predictive"]["valence"]
+    table = pd.read_csv(place / "draws" / "predictions.csv")
+    error = table["valence_sd"].to_numpy() / np.sqrt(ratings.sizes["draw"])
+    assert (np.abs(ratings.mean(("chain", "draw")).values - table["valence_mean"]) < 5 * error + 0.02).all()
+
+
+def test_truth_is_not_needed_and_not_read(place):
+    for name in ("new", "blank"):
+        run("predict", place / "ws", place / f"{name}.csv", place / name)
+    a, b = (pd.read_csv(place / name / "predictions.csv") for name in ("new", "blank"))
+    pd.testing.assert_frame_equal(a, b)
+
+
+def test_jointly_says_what_it_presumes(place, capsys):
+    assert run("predict", place / "ws", place / "new.csv", place / "together", "--jointly") == 0
+    assert "presumes" in capsys.readouterr().out
+    table = pd.read_csv(place / "together" / "predictions.csv")
+    assert len(table) == 48 and table["valence_mean"].notna().all()
+
+
+def test_a_few_labels_are_learned_and_used(place, capsys):
+    run("predict", place / "ws", place / "new.csv", place / "before")
+    capsys.readouterr()
+    assert run("adapt", place / "ws", place / "few.csv") == 0
+    assert "labelled" in capsys.readouterr().out
+    assert run("predict", place / "ws", place / "new.csv", place / "after") == 0
+    assert "2 new, 1 adapted to" in capsys.readouterr().out
+    before, after = (pd.read_csv(place / n / "predictions.csv") for n in ("before", "after"))
+    mine = before["subject"] == pd.read_csv(place / "few.csv")["subject"][0]
+    changed = (before["valence_mean"] - after["valence_mean"]).abs() > 1e-9
+    assert changed[mine].all() and not changed[~mine].any()
+    assert after["valence_sd"][mine].mean() < before["valence_sd"][mine].mean()
+
+
+def test_models_are_compared_by_loo_and_by_scores(place, capsys):
+    assert run("compare", place / "ws") == 0
+    capsys.readouterr()
+    loo = pd.read_csv(place / "ws" / "fusion" / "comparison_valence_loo.csv").set_index("model")
+    assert {"late", "eeg", "face"} <= set(loo.index) and loo["elpd"].idxmax() == loo.index[0]
+    assert loo.loc["late", "elpd"] > loo.loc[["eeg", "face"], "elpd"].min()
+    scores = pd.read_csv(place / "ws" / "fusion" / "comparison_mood_scores.csv")
+    assert {"late", "eeg", "face", "equal"} <= set(scores["model"])
+
+
+def test_fits_are_criticised_in_words_and_pictures(place, capsys):
+    assert run("criticise", place / "ws") == 0
+    said = capsys.readouterr().out
+    assert "valence: " in said and "checks" in said
+    for name in ("valence_checks", "valence_prior", "mood_checks", "mood_prior"):
+        assert (place / "ws" / "criticism" / f"{name}.png").stat().st_size > 10_000
+    assert {"check", "p", "flagged"} <= set(pd.read_csv(place / "ws" / "criticism" / "mood_checks.csv").columns)
+
+
+def test_weights_come_per_trial_and_as_a_forest_plot(place):
+    assert run("weights", place / "ws") == 0
+    trials = pd.read_csv(place / "ws" / "fusion" / "weights_mood_trials.csv")
+    assert len(trials) == 8 * 16 * 3 and set(trials["modality"]) == {"eeg", "face", "prior"}
+    assert (place / "ws" / "fusion" / "weights_mood.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("predict", "{ws}", "{root}/none.csv", "{root}/o"), "none.csv"),
+        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "oracle"), "there is no model 'oracle'"),
+        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "hybrid"), "has no hybrid posterior"),
+        (("adapt", "{ws}", "{root}/blank.csv"), "adapting needs a few labelled trials"),
+        (("compare", "{ws}", "--by", "country"), "by is 'country'"),
+        (("predict", "{root}", "{root}/new.csv", "{root}/o"), "is not a workspace"),
+    ],
+)
+def test_a_mistake_is_one_sentence(place, capsys, arguments, sentence):
+    assert run(*(a.format(root=place, ws=place / "ws") for a in arguments)) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and err.count("\n") == 1

@@ -87,7 +87,9 @@ Pooling = Annotated[
 ]
 Hybrid = Annotated[
     bool,
-    typer.Option("--hybrid/--no-hybrid", help="Fit the hybrid model, which reads features too, beside the late one."),
+    typer.Option(
+        "--hybrid/--no-hybrid", help="Fit the hybrid model, which reads features too, beside the late one: slower."
+    ),
 ]
 Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]

@@ -80,7 +80,7 @@ def fuse(
     engine: options.Engine = "auto",
     likelihood: options.Likelihood = "normal",
     pooling: options.Pooling = "partial",
-    hybrid: options.Hybrid = True,
+    hybrid: options.Hybrid = False,
     seed: options.Seed = 0,
     strict: options.Strict = False,
 ):
@@ -133,7 +133,7 @@ def study(
     network: options.Networks = None,
     draws: options.Draws = 1000,
     chains: options.Chains = 4,
-    hybrid: options.Hybrid = True,
+    hybrid: options.Hybrid = False,
     flat: options.Flat = False,
     seed: options.Seed = 0,
     jobs: options.Jobs = 2,

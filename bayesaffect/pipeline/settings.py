@@ -45,7 +45,7 @@ class Settings:
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
     model: Model = field(default_factory=Model)
-    hybrid: bool = True
+    hybrid: bool = False
     networks: Mapping[str, str] = field(default_factory=dict)
     folds: int | str = 5
     nested: bool = True

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import xarray as xr
 
-from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.fuse import HYBRID, LATE
 from bayesaffect.types import Target
 
 SHOWN = {"categorical": ("accuracy", "auroc", "nll", "ece"), "continuous": ("rmse", "ccc", "nll")}
@@ -26,6 +26,7 @@ def sentences(
     table = scores.set_index(["model", "target", "score"])
     lines = [_scores(table, target) for target in targets]
     lines += [_comparison(table, differences, target, modalities) for target in targets]
+    lines += [_hybrid(differences, target) for target in targets]
     lines += [_order(differences, target) for target in targets]
     lines += [_features(differences, target) for target in targets]
     lines += [_coverage(table, target) for target in targets if target.kind == "continuous"]
@@ -56,6 +57,19 @@ def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, 
     return (
         f"{target.name.capitalize()}: fusion is {verdict} the best single modality ({best}); "
         f"its NLL differs by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]."
+    )
+
+
+def _hybrid(differences: pd.DataFrame, target: Target) -> str:
+    """Late fusion against the hybrid, which reads features as well."""
+    rows = differences[(differences.b == HYBRID) & (differences.target == target.name) & (differences.score == "nll")]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    verdict = "worse than" if row.high < 0 else "better than" if row.low > 0 else "not clearly different from"
+    return (
+        f"{target.name.capitalize()}: hybrid fusion, which reads features beside opinions, is {verdict} late fusion; "
+        f"NLL of hybrid minus late {-row.value:+.3f} [{-row.high:+.3f}, {-row.low:+.3f}]."
     )
 
 

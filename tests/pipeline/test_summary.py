@@ -47,3 +47,8 @@ def test_numbers_are_those_of_the_tables():
 def test_a_strong_order_is_a_caution_and_a_weak_one_is_not():
     assert "a caution" in told(-0.01, 0.1, rival="order")
     assert "a caution" not in told(-0.2, -0.1, rival="order")
+
+
+def test_hybrid_is_set_against_late():
+    assert "is better than late fusion; NLL of hybrid minus late -0.060 [-0.100, -0.020]" in told(0.02, 0.1, "hybrid")
+    assert "hybrid fusion" not in told(0.02, 0.1)

@@ -1,6 +1,6 @@
 """Twelve data sets of the measurement model, fitted as users fit them: does what was put in come out?
 
-All checks are on shares of intervals that contain the truth, and their tolerance is the issue's band, widened by what the
+All checks are on shares of intervals that contain the truth; their tolerance is the issue's band, widened by what the
 number of intervals leaves open (`band`).
 """
 

@@ -90,14 +90,12 @@ def _figure(path: Path, model: str, found: sbc.Calibration, bins: dict[str, pd.D
     for axis in axes.ravel()[len(bins) :]:
         axis.axis("off")
     for axis, (name, one) in zip(axes.ravel(), bins.items(), strict=False):
-        wide = one["high"] - one["low"] + 1
-        axis.bar(one["low"], one["count"], wide, align="edge", color="#4c72b0")
-        axis.fill_between(
-            [*one["low"], SIZE + 1],
-            [*one["band_low"], one["band_low"].iloc[-1]],
-            [*one["band_high"], one["band_high"].iloc[-1]],
-            step="post", color="0.6", alpha=0.4, linewidth=0,
-        )  # fmt: skip
+        edges = [*one["low"], SIZE + 1]
+        low, high = ([*one[f"band_{end}"], one[f"band_{end}"].iloc[-1]] for end in ("low", "high"))
+        axis.fill_between(edges, low, high, step="post", color="0.85", linewidth=0)
+        axis.stairs(one["expected"], edges, color="0.6", linewidth=0.8)
+        axis.stairs(one["count"], edges, color="#4c72b0", linewidth=1.4)
+        axis.set_ylim(0, 1.25 * max(one["count"].max(), one["band_high"].max()))
         axis.set_title(f"{name}: p = {table.loc[name, 'p_value']:.2g}", fontsize=8)
         axis.tick_params(labelsize=6)
     figure.suptitle(

@@ -11,8 +11,9 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.infer import MCMC, NUTS
 
+from bayesaffect.fusion import statistics
+from bayesaffect.fusion.continuous import SHARED
 from bayesaffect.fusion.settings import Priors
-from bayesaffect.fusion.statistics import contrasts
 from bayesaffect.types import Opinions
 
 PRIORS = Priors()
@@ -66,7 +67,7 @@ def plain_continuous(opinions: Opinions, target: str) -> tuple[Callable, dict]:
         u = omega * numpyro.sample("u_z", dist.Normal(0, 1).expand([s, m]))
         k = jnp.exp(log_kappa + sd_rho * numpyro.sample("rho_z", dist.Normal(0, 1).expand([s, m])))
         numpyro.sample("y", dist.Normal(mu + delta[who], tau), obs=y)
-        correlation = lower @ lower.T
+        correlation = SHARED * lower @ lower.T + (1 - SHARED) * jnp.eye(m)
         for place, (rows, seen, said, sd) in enumerate(groups):
             factor = jnp.linalg.cholesky(correlation[np.ix_(seen, seen)])
             subject = who[rows]
@@ -117,7 +118,8 @@ def log_density(p: Mapping, d: Mapping):
             place += 1
         lower.append(jnp.stack([*row, left, *[jnp.zeros(())] * (m - i - 1)]) if row else jnp.eye(m)[0])
     lower = jnp.stack(lower)
-    blocks = seen[:, :, None] * seen[:, None, :] * (lower @ lower.T) + (1 - seen)[:, :, None] * jnp.eye(m)
+    correlation = SHARED * lower @ lower.T + (1 - SHARED) * jnp.eye(m)
+    blocks = seen[:, :, None] * seen[:, None, :] * correlation + (1 - seen)[:, :, None] * jnp.eye(m)
     factor = jnp.linalg.cholesky(blocks)
     precision = jnp.linalg.inv(blocks)
     log_det = 2 * jnp.log(jnp.diagonal(factor, axis1=1, axis2=2)).sum(1)
@@ -144,14 +146,15 @@ def log_density(p: Mapping, d: Mapping):
 
 
 def plain_categorical(opinions: Opinions, target: str) -> tuple[Callable, dict]:
-    """The log-linear pool with non-centred effects, one row per trial."""
+    """The log-linear pool with non-centred effects, one row per trial; habits and what is read of opinions as ours."""
     here = opinions.present.values
     names, who = np.unique(opinions.subject.values, return_inverse=True)
     spec = opinions.target(target)
     s, m, k = len(names), here.shape[1], len(spec.levels)
-    basis = contrasts(k)
-    said = np.where(here[:, :, None], opinions.log_prob[target].values, 0.0).clip(np.log(1e-6)) @ basis
-    said, absent = jnp.asarray(said), jnp.asarray(~here, dtype=float)
+    basis = statistics.contrasts(k)
+    habit = statistics.categorical(opinions, target, statistics.index(opinions, target))["habit"]
+    habit = jnp.asarray(np.where(here[:, :, None], habit[who], 0.0))
+    said, absent = jnp.asarray(statistics.features(opinions, target)), jnp.asarray(~here, dtype=float)
     y = jnp.asarray(opinions.truth[target].values.astype(int))
 
     def model():
@@ -165,7 +168,9 @@ def plain_categorical(opinions: Opinions, target: str) -> tuple[Callable, dict]:
         weight = w * jnp.exp(sd_rho * numpyro.sample("rho_z", dist.Normal(0, 1).expand([s, m])))
         trace = jnp.trace(z, axis1=1, axis2=2)[:, None, None] / (k - 1)
         matrix = z + (1 - trace) * jnp.eye(k - 1)
-        eta = alpha + delta[who] + jnp.einsum("nm,mkl,nml->nk", weight[who], matrix, said) + absent @ missing
+        share = numpyro.sample("habit_share", dist.Uniform(0, 1).expand([m]))
+        left = said - share[:, None] * habit
+        eta = alpha + delta[who] + jnp.einsum("nm,mkl,nml->nk", weight[who], matrix, left) + absent @ missing
         numpyro.sample("y", dist.Categorical(logits=eta @ basis.T), obs=y)
 
     return model, {}

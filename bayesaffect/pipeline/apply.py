@@ -133,7 +133,11 @@ def _posteriors(workspace: Path, family: str) -> dict[str, az.InferenceData]:
     if not found:
         raise InputError(f"has no {family} posterior", where=workspace, remedy="run `bayesaffect fuse` first")
     names = [path.stem.removeprefix(f"{family}_") for path in found]
-    return {name: load_posterior(workspace, name, family) for name in names}
+    posteriors = {name: load_posterior(workspace, name, family) for name in names}
+    for posterior in posteriors.values():
+        for group in ("posterior", "constant_data"):  # read lazily, each prediction would go to the disk again
+            posterior[group].load()
+    return posteriors
 
 
 def _adapted(workspace: Path, subject: str, target: str) -> Path:

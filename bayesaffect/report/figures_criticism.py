@@ -28,7 +28,7 @@ def checks(table: pd.DataFrame, target: Target) -> Picture:
     for k, (x, flagged) in enumerate(zip(place, rows["flagged"], strict=True)):
         axes.plot(x, k, "D" if flagged else "o", color=FLAG if flagged else MODEL, ms=4 if flagged else 3, zorder=3)
     axes.axvline(0, color=FAINT, lw=0.6)
-    names = [f"{label(str(r.of))}: {r.check}" for r in rows.itertuples()]
+    names = [r.check if r.of == "all" else f"{label(str(r.of))}: {r.check}" for r in rows.itertuples()]
     axes.set_yticks(range(len(rows)), names)
     axes.tick_params(axis="y", length=0, labelsize=6.5)
     axes.set_ylim(-0.6, len(rows) - 0.4)
@@ -73,7 +73,7 @@ def prior(believed, posterior, target: Target) -> Picture:
         middle = np.arange(len(target.levels))
         left.bar(levels, np.bincount(known, minlength=len(target.levels)) / known.size, color=MODEL, alpha=0.75, lw=0)
         left.set_xticks(levels, target.levels, rotation=45, ha="right", rotation_mode="anchor")
-        told = "before the data every class share is thought possible"
+        told = "what it made of the opinions before it saw any truth"
     band = np.quantile(counts, [0.05, 0.5, 0.95], axis=0)
     left.errorbar(middle, band[1], [band[1] - band[0], band[2] - band[1]], fmt="_", color=INK, lw=0.8, ms=5)
     left.set_ylabel("share of trials")

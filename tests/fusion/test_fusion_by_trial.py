@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import fit, late, trial_weights
+from bayesaffect.fusion import attempts, fit, trial_weights
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
@@ -31,7 +31,7 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.fixture(scope="module")
 def fits():
     patch = pytest.MonkeyPatch()
-    patch.setattr(late, "sample", not_sampled)
+    patch.setattr(attempts, "sample", not_sampled)
     found = {t.name: fit(table(t), t.name, seed=1) for t in (VALENCE, EMOTION)}
     patch.undo()
     return found

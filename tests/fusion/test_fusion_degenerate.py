@@ -188,6 +188,16 @@ SENTENCES = [
 ]
 
 
+@pytest.mark.slow
+def test_two_hundred_experts_on_classes_have_an_answer(monkeypatch):
+    """Unlike a continuous target, where every pair of experts has a correlation: that is refused."""
+    monkeypatch.setattr(attempts, "sample", not_sampled)
+    opinions = table(EMOTION, names=[f"e{k}" for k in range(200)], subjects=4, trials=10)
+    posterior = fit(opinions, "emotion", seed=1)
+    assert np.isfinite(predict(posterior, opinions, target="emotion", seed=0).log_prob["emotion"]).all()
+    np.testing.assert_allclose(weights(posterior)["population"].sum("modality"), 1)
+
+
 @pytest.mark.parametrize("likelihood", ["normal", "student"])
 @pytest.mark.parametrize(("spoil", "sentence"), SENTENCES, ids=lambda c: getattr(c, "__name__", None))
 def test_what_has_no_answer_is_said_in_one_sentence(spoil, sentence, likelihood):

@@ -12,11 +12,11 @@ from bayesaffect.errors import InputError
 from bayesaffect.fusion import (
     Priors,
     Sampling,
+    attempts,
     categorical,
     continuous,
     discount,
     fit,
-    late,
     predict,
     statistics,
     weights,
@@ -233,7 +233,7 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.fixture(scope="module")
 def fits():
     patch = pytest.MonkeyPatch()
-    patch.setattr(late, "sample", not_sampled)
+    patch.setattr(attempts, "sample", not_sampled)
     found = {t.name: fit(table(t), t.name, seed=1, held_out=["S004"]) for t in (VALENCE, EMOTION)}
     patch.undo()
     return found

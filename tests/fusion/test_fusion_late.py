@@ -10,11 +10,11 @@ from bayesaffect.errors import InputError
 from bayesaffect.fusion import (
     Priors,
     Sampling,
+    attempts,
     categorical,
     continuous,
     fit,
     gate,
-    late,
     predict,
     refused,
     statistics,
@@ -150,7 +150,7 @@ def not_sampled(model, data, *, seed, **_):
 @pytest.fixture(scope="module")
 def fits():
     patch = pytest.MonkeyPatch()
-    patch.setattr(late, "sample", not_sampled)
+    patch.setattr(attempts, "sample", not_sampled)
     found = {k: fit(table(k=3 if k == "emotion" else None), k, seed=1, held_out=["S3"]) for k in ("valence", "emotion")}
     patch.undo()
     return found
@@ -327,8 +327,8 @@ def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, 
         return sample.Draws(z, density, {"diverging": np.zeros(z.shape[:2], bool)})
 
     verdicts = iter([Gate(False, ("2 draws diverged.",), None), Gate(True, (), None)])
-    monkeypatch.setattr(late, "sample", drawn)
-    monkeypatch.setattr(late, "gate", lambda posterior: next(verdicts))
+    monkeypatch.setattr(attempts, "sample", drawn)
+    monkeypatch.setattr(attempts, "gate", lambda posterior: next(verdicts))
     sampling = Sampling(draws=draws, tune=draws, chains=4, pilot=0, attempts=attempts)
     posterior = fit(table(), "valence", sampling=sampling, seed=0)
     assert asked == [(draws, draws, 0.95), (2 * draws, 2 * draws, pytest.approx(0.9875))][:made]

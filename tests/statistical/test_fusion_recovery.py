@@ -15,7 +15,7 @@ from scipy.stats import binom
 from bayesaffect.fusion import Sampling, fit, gate, predict, weights
 from bayesaffect.types import Opinions, Target
 
-pytestmark = [pytest.mark.slow, pytest.mark.statistical]
+pytestmark = [pytest.mark.slow, pytest.mark.statistical, pytest.mark.timeout(1800)]
 KAPPA, GAIN, LEVEL, OFFSET = np.array([0.8, 1.2, 1.6]), np.array([0.8, 0.6, 0.9]), 0.1, 0.1
 TAU, SD_LEVEL, SHARED, SD_RHO = 0.25, 0.1, 0.4, 0.4
 FITS, SUBJECTS, TRIALS, NEW = 12, 20, 20, 250

@@ -54,7 +54,7 @@ def test_a_dropped_jacobian_is_caught(monkeypatch, tmp_path):
 
     monkeypatch.setattr(capture.Density, "constrain", dropped)
     vague = replace(Priors(), sd_rho=(0.3, 1.2))
-    table, _ = verdict(MODELS["continuous"], tmp_path, 20, priors=vague)
+    table, _ = verdict(MODELS["continuous"], tmp_path, 60, priors=vague)
     assert table["adjusted"].iloc[0] < ALPHA, table.head().to_string()
     assert table.index[0].startswith(("sd_rho", "rho"))
     assert table.loc[["sd_rho[0]", "sd_rho[1]"], "mean"].min() > 0.6

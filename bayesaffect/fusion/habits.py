@@ -6,8 +6,9 @@ In the coordinates of `statistics.features`, an opinion of modality m on trial i
 
 Subjects who saw much the same should have the same mean opinion; that they have not is their habit c, and a pool that
 subtracts it reads deviations within a subject. Estimates are moments of the analysis of variance (Searle et al. 1992)
-and use no truth, except W and the class means, which only adaptation reads; so the pool stays a regression on what the
-opinions say. How much of the difference between subjects is habit, not stimulus, the pool learns itself (`categorical`).
+and use no truth, except W and the class means, which only adaptation and joint prediction read; so the pool stays a
+regression on what the opinions say. How much of the difference between subjects is habit, not stimulus, the pool learns
+itself (`categorical`).
 """
 
 from __future__ import annotations

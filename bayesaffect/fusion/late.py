@@ -22,7 +22,6 @@ from bayesaffect.fusion import (
     prediction,
     statistics,
 )
-from bayesaffect.fusion.attempts import constrained as constrained
 from bayesaffect.fusion.attempts import settled, source
 from bayesaffect.fusion.engine.sample import Draws
 from bayesaffect.fusion.reliability import typical

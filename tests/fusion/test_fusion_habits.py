@@ -32,8 +32,12 @@ def test_moments_find_the_variances_and_the_class_means():
 
 
 def test_people_without_habits_are_found_to_have_none_and_a_planted_one_is_seen():
-    still = habits.moments(*(people(sd=0.0)[k] if k is not None else np.ones((2400, 1), bool) for k in (0, None, 1, 2)), 3)
-    moved = habits.moments(*(people(sd=0.5)[k] if k is not None else np.ones((2400, 1), bool) for k in (0, None, 1, 2)), 3)
+    still = habits.moments(
+        *(people(sd=0.0)[k] if k is not None else np.ones((2400, 1), bool) for k in (0, None, 1, 2)), 3
+    )
+    moved = habits.moments(
+        *(people(sd=0.5)[k] if k is not None else np.ones((2400, 1), bool) for k in (0, None, 1, 2)), 3
+    )
     assert np.trace(still.between[0]) < 0.01 < 0.2 < np.trace(moved.between[0])
 
 

@@ -316,8 +316,8 @@ def test_known_parameters_give_the_precision_weighted_mean():
     assert norm(mean[0, 0], variance[0, 0] ** 0.5).cdf(y) < 0.3
 
 
-@pytest.mark.parametrize(("draws", "attempts", "made"), [(500, 3, 2), (500, 1, 1), (499, 3, 1)])
-def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, draws, attempts, made):
+@pytest.mark.parametrize(("draws", "allowed", "made"), [(500, 3, 2), (500, 1, 1), (499, 3, 1)])
+def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, draws, allowed, made):
     asked = []
 
     def drawn(model, data, *, sampling, seed, **_):
@@ -329,7 +329,7 @@ def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, 
     verdicts = iter([Gate(False, ("2 draws diverged.",), None), Gate(True, (), None)])
     monkeypatch.setattr(attempts, "sample", drawn)
     monkeypatch.setattr(attempts, "gate", lambda posterior: next(verdicts))
-    sampling = Sampling(draws=draws, tune=draws, chains=4, pilot=0, attempts=attempts)
+    sampling = Sampling(draws=draws, tune=draws, chains=4, pilot=0, attempts=allowed)
     posterior = fit(table(), "valence", sampling=sampling, seed=0)
     assert asked == [(draws, draws, 0.95), (2 * draws, 2 * draws, pytest.approx(0.9875))][:made]
     assert posterior["posterior"].sizes["draw"] == made * draws

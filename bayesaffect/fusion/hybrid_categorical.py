@@ -37,7 +37,7 @@ from bayesaffect.fusion import attention, embedding, habits
 from bayesaffect.fusion.discount import discounts
 from bayesaffect.fusion.padded import padded
 from bayesaffect.fusion.settings import Priors
-from bayesaffect.fusion.statistics import Index, centring, contrasts, features, habits_of
+from bayesaffect.fusion.statistics import Index, centring, contrasts, evidence_of, features, habits_of
 from bayesaffect.types import Opinions
 
 
@@ -69,7 +69,8 @@ def data(
 ) -> dict[str, np.ndarray]:
     """Everything the density reads. Trials are padded into subjects, S subjects with T slots, R = 2 copies of each
     (1 where no trial has two modalities): ``seen`` (R, M, S, T), ``z_j`` (d_j, R, S, T) of head j, ``here``
-    (R, J, S, T), ``used`` (R, S, T), ``said`` (M, K - 1, S, T) = f, ``habit`` (M, K - 1, S), ``mean_said`` (M, K - 1),
+    (R, J, S, T), ``used`` (R, S, T) the evidence of a trial (`dependence`), ``said`` (M, K - 1, S, T) = f,
+    ``habit`` (M, K - 1, S), ``mean_said`` (M, K - 1),
     ``axes`` (M, K - 1, K - 1) = Q, ``truth`` (K - 1, S, T), ``unsure`` (J, S, T), ``poor`` (M, S, T)."""
     present = opinions.present.values
     n, m = present.shape
@@ -86,13 +87,14 @@ def data(
 
     width, depth = basis.shape[1], len(reduction.owner)
     size = len(where.subjects)
+    evidence = evidence_of(opinions, target, where)
     usual = habits.of_subjects(f, enters, where.subject, size, habits_of(opinions, target, where))
     z = np.stack([slots(p.z) for p in parts], 1)
     counts = padded(np.ones(n), where).sum(1, keepdims=True)
     scales = ("intercept", "weight", "sd_matrix", "sd_class", "sd_missing", "takeover")
     return {
         "seen": np.stack([slots(c.astype(float)) for c in copies]),
-        "used": np.stack([slots((c.any(1) if r else np.ones(n)).astype(float)) for r, c in enumerate(copies)]),
+        "used": np.stack([slots(evidence * (c.any(1) if r else np.ones(n))) for r, c in enumerate(copies)]),
         **{f"z_{j}": z[reduction.owner == j] for j in range(len(heads))},
         "here": np.stack([slots(p.here.astype(float)) for p in parts]),
         "said": slots(f),

@@ -21,6 +21,7 @@ from bayesaffect.fusion import (
     padded,
     prediction,
     statistics,
+    tilts,
 )
 from bayesaffect.fusion.attempts import settled, source
 from bayesaffect.fusion.engine.sample import Draws
@@ -128,7 +129,9 @@ def _labelled(
         constant = {"poorness_subject": discount.by_subject(poor, opinions, subjects, learnt[1]), "poorness": learnt[1]}
         dims |= {name: dims[f"typical{name.removeprefix('poorness')}"] for name in constant}
     if not is_continuous:
-        constant |= habits.stored(statistics.habits_of(opinions, target, where))
+        constant["evidence"] = np.array(statistics.evidence_of(opinions, target, where))
+        found = statistics.habits_of(opinions, target, where)
+        constant |= habits.stored(found) | tilts.stored(tilts.learned(values, found, opinions, target, where, poor))
     likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor, model)
     attrs = {
         "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.linalg import helmert
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import habits
+from bayesaffect.fusion import dependence, habits
 from bayesaffect.fusion.discount import gauss
 from bayesaffect.types import Opinions
 
@@ -159,13 +159,20 @@ def habits_of(opinions: Opinions, target: str, where: Index) -> habits.Habits:
     return habits.moments(features(opinions, target), enters, where.subject, label, len(levels))
 
 
+def evidence_of(opinions: Opinions, target: str, where: Index) -> float:
+    """`dependence.share` of the trials that enter a fit."""
+    u = where.used
+    p = dependence.pooled(opinions.log_prob[target].values[u], opinions.present.values[u])
+    return dependence.share(p, opinions.truth[target].values[u].astype(int), where.subject[u])
+
+
 def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Trials padded into their subjects, and the statistic that is linear in the pool's coefficients.
 
-    ``design`` (S, P, T) are the rows of `design`, trials innermost, ``used`` (S, T) 1 for a trial that enters the
-    likelihood, and
-    ``linear`` (S, P, K - 1) = sum over used trials of design x (V' e_truth): the sum of the true classes' eta is
-    linear in it, so that only the normalisation needs the trials. ``habit`` (S, M, K - 1): `habits.of_subjects`.
+    ``design`` (S, P, T) are the rows of `design`, trials innermost, ``used`` (S, T) the evidence of a trial
+    (`dependence`), 0 if it does not enter the likelihood, and ``linear`` (S, P, K - 1) = evidence x sum over used
+    trials of design x (V' e_truth): the sum of the true classes' eta is linear in it, so that only the normalisation
+    needs the trials. ``habit`` (S, M, K - 1): `habits.of_subjects`.
     """
     levels = opinions.target(target).levels
     here, label = opinions.present.values, opinions.truth[target].values.astype(int)
@@ -180,12 +187,14 @@ def categorical(opinions: Opinions, target: str, where: Index, poor: np.ndarray 
     padded = np.zeros((s, sizes.max(), rows.shape[1]))
     padded[where.subject, slot] = rows
     used = np.zeros((s, sizes.max()))
-    used[where.subject, slot] = where.used
+    evidence = evidence_of(opinions, target, where)
+    used[where.subject, slot] = where.used * evidence
     truth = contrasts(len(levels))[label]
     habit = habits.of_subjects(f, enters, where.subject, s, found)
     linear = np.zeros((s, rows.shape[1], len(levels) - 1))
     u = where.used
     np.add.at(linear, where.subject[u], rows[u][:, :, None] * truth[u][:, None, :])
+    linear *= evidence
     return {"design": padded.transpose(0, 2, 1).copy(), "used": used, "linear": linear, "habit": habit}
 
 

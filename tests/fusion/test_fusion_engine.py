@@ -26,7 +26,7 @@ def gaussian(z):
 def funnel(z):
     """z_0 ~ N(0, 3^2), the others ~ N(0, exp(z_0)): what subject effects with a vague scale look like."""
     inner = (z[1:] ** 2).sum() * np.exp(-z[0])
-    return -z[0] ** 2 / 18 - inner / 2 - z[0], np.r_[-z[0] / 9 + inner / 2 - 1, -z[1:] * np.exp(-z[0])]
+    return -(z[0] ** 2) / 18 - inner / 2 - z[0], np.r_[-z[0] / 9 + inner / 2 - 1, -z[1:] * np.exp(-z[0])]
 
 
 def approximated(evaluate, tune=200, seed=1, draws=1000):

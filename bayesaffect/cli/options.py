@@ -85,6 +85,13 @@ Pooling = Annotated[
     str,
     typer.Option(help="Subjects' effects on ratings: partial (from a population), complete (none), or none (apart)."),
 ]
+Gains = Annotated[
+    str,
+    typer.Option(
+        help="A subject's reliability scales the errors of ratings (shared), or gains as well (scaled: asked for where "
+        "`predict --jointly` is wanted)."
+    ),
+]
 Hybrid = Annotated[
     bool,
     typer.Option(

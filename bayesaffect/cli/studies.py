@@ -80,6 +80,7 @@ def fuse(
     engine: options.Engine = "auto",
     likelihood: options.Likelihood = "normal",
     pooling: options.Pooling = "partial",
+    gains: options.Gains = "shared",
     hybrid: options.Hybrid = False,
     seed: options.Seed = 0,
     strict: options.Strict = False,
@@ -89,7 +90,7 @@ def fuse(
     from bayesaffect.pipeline import study as stages
 
     sampler = {"draws": draws, "chains": chains, "engine": engine}
-    sampler |= {"likelihood": likelihood, "pooling": pooling, "hybrid": hybrid}
+    sampler |= {"likelihood": likelihood, "pooling": pooling, "gains": gains, "hybrid": hybrid}
     if workspace is None and source.is_file():
         raise InputError(
             "is a table, and no workspace was named", where=source, remedy="give one: bayesaffect fuse TABLE WORKSPACE"

@@ -30,6 +30,7 @@ DRAWS = {
     "laplace": "samples of the last layer",
     "distance": "dropout passes (closer to the prior for inputs unlike those trained on)",
 }
+FULL = 0.995
 PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "neurokit2", "scikit-learn")
 
 
@@ -131,6 +132,22 @@ def counts(opinions: Opinions) -> pd.DataFrame:
     return table.assign(trials=frame.groupby(opinions.subject.values).size())
 
 
+def _dependence(posteriors: Mapping) -> dict[str, str]:
+    """What trials that follow one another are worth, where they are not independent."""
+    shares = {}
+    for name, posterior in posteriors.items():
+        constant = posterior["constant_data"]
+        if "evidence" in constant and float(constant["evidence"]) < FULL:
+            shares[name] = float(constant["evidence"])
+    if not shares:
+        return {}
+    told = ", ".join(f"one of {name} for {share:.2f} of an independent one" for name, share in shares.items())
+    return {
+        "Dependence": "Neighbouring trials of a person share their errors, as windows of one recording do. By the "
+        f"autocorrelation of the errors a trial counts in the fit: {told}."
+    }
+
+
 def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     """What a reviewer asks first, in sentences."""
     opinions, k = evidence.opinions, len(evidence.groups)
@@ -147,6 +164,7 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
         "Test subjects": f"{k}-fold cross-validation over subjects: nobody is in the training and the test set of a "
         "fold. Test subjects are predicted as new people drawn from the population; none of their labels is used.",
     }
+    lines |= _dependence(evidence.fused.posteriors)
     if table:
         lines["Leakage guard"] = (
             "The opinions were made elsewhere; that no opinion comes from a model trained on the same subject is "

@@ -81,7 +81,7 @@ def from_options(
     align : session folders only, how the video is placed: ``audio-clock`` or ``centred``.
     given : ``baseline``, ``networks``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``eeg_input``,
         ``minimum_quality``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations),
-        ``chains``, ``engine``, ``likelihood``, ``pooling``, ``hybrid``; those left out keep their defaults.
+        ``chains``, ``engine``, ``likelihood``, ``pooling``, ``gains``, ``hybrid``; those left out keep their defaults.
     """
     format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
@@ -107,7 +107,7 @@ def change(settings: Settings, **given) -> Settings:
         "ensemble": ("members", "passes", "method"),
         "training": ("epochs",),
         "sampling": ("draws", "chains", "engine"),
-        "model": ("likelihood", "pooling"),
+        "model": ("likelihood", "pooling", "gains"),
     }
     for place, names in places.items():
         chosen = {name: given.pop(name) for name in names if name in given}

@@ -43,7 +43,8 @@ def variables(posterior: az.InferenceData) -> pd.DataFrame:
     rows = {}
     for name, array in chains.data_vars.items():
         # a constant (the diagonal of a correlation matrix) has neither R-hat nor sample size
-        moving = np.asarray(array.std(("chain", "draw")).values) > 0
+        values = array.transpose("chain", "draw", ...).values
+        moving = np.ptp(values, (0, 1)) > 1e-9 * np.abs(values).max((0, 1), initial=0.0)
         if moving.any():
             pick = [np.asarray(s[name].values)[moving] for s in (rhat, bulk, tail)]
             rows[str(name)] = (int(moving.sum()), np.nanmax(pick[0]), np.nanmin(pick[1]), np.nanmin(pick[2]))

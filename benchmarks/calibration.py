@@ -20,7 +20,7 @@ import pandas as pd
 from bayesaffect import progress
 from bayesaffect.evaluate import sbc
 from bayesaffect.files import atomic
-from bayesaffect.fusion import generate, selfcheck
+from bayesaffect.fusion.checks import generate, selfcheck
 
 MODELS = {"continuous": generate.Shape(), "categorical": generate.Shape(levels=3)}
 SIZE, ALPHA, BINS, COLUMNS = 199, 0.01, 20, 5

@@ -11,8 +11,9 @@ import arviz as az
 import numpy as np
 import torch
 
-from bayesaffect.fusion import Sampling, attempts, categorical, continuous, statistics
+from bayesaffect.fusion import Sampling, attempts, categorical, statistics
 from bayesaffect.fusion.engine.sample import sample
+from bayesaffect.fusion.ratings import continuous
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.simulate.opinions import OpinionModel, simulate_opinions
 from bayesaffect.types import Opinions, Target

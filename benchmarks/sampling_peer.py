@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 from numpyro.infer import MCMC, NUTS
 
 from bayesaffect.fusion import statistics
-from bayesaffect.fusion.continuous import SHARED
+from bayesaffect.fusion.ratings.continuous import SHARED
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.types import Opinions
 
@@ -79,7 +79,7 @@ def plain_continuous(opinions: Opinions, target: str) -> tuple[Callable, dict]:
 
 
 def marginal_continuous(data: Mapping[str, np.ndarray]) -> tuple[Callable, dict]:
-    """The density of `bayesaffect.fusion.continuous`, with its statistics, effects integrated out, and its centring."""
+    """The density of `fusion.ratings.continuous`, with its statistics, effects integrated out, and its centring."""
 
     def model(**d):
         numpyro.factor("density", log_density(sites(d), d))

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from pairs import Row, costs, fact
 
-from bayesaffect.fusion import Priors, categorical, continuous, discount, statistics
+from bayesaffect.fusion import Priors, categorical, discount, statistics
 from bayesaffect.fusion.engine.capture import capture
 from bayesaffect.fusion.engine.compiled import Pointer, compiled
+from bayesaffect.fusion.ratings import continuous
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Opinions, Target
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bayesaffect.fusion.diagnostics import gate
+from bayesaffect.fusion.checks.diagnostics import gate
 from bayesaffect.fusion.engine.sample import Draws, sample
 from bayesaffect.fusion.settings import Sampling
 

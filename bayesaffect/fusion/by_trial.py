@@ -7,7 +7,7 @@ import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, idata
-from bayesaffect.fusion.effects_normal import gains
+from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.prediction import positions, read
 from bayesaffect.fusion.reliability import PRIOR
 from bayesaffect.fusion.statistics import masked

@@ -61,8 +61,9 @@ def data(statistics: Mapping[str, np.ndarray], priors: Priors, *, discounted: bo
 def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The data with centring learned from draws (`effects`, leading dims chain and draw); one number per subject for
     delta, the mean over contrasts."""
-    delta = centring(values["delta"] @ data["basis"], values["sd_delta"][:, :, None, None])
-    rho = centring(values["rho"], values["sd_rho"][:, :, None])
+    level = (values["alpha"][:, :, None] + values["delta"]) @ data["basis"]
+    delta = centring(level, values["sd_delta"][:, :, None, None])
+    rho = centring(np.log(values["reliability"]), values["sd_rho"][:, :, None])
     return {**data, "centring_delta": delta.mean(-1, keepdims=True), "centring_rho": rho}
 
 

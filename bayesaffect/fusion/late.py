@@ -10,21 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import (
-    categorical,
-    continuous,
-    discount,
-    habits,
-    idata,
-    likelihoods,
-    linalg,
-    padded,
-    prediction,
-    statistics,
-    tilts,
-)
+from bayesaffect.fusion import categorical, discount, habits, idata, linalg, prediction, statistics
 from bayesaffect.fusion.attempts import settled, source
 from bayesaffect.fusion.engine.sample import Draws
+from bayesaffect.fusion.people import tilts
+from bayesaffect.fusion.ratings import continuous, likelihoods, padded
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Model, Priors, Sampling
 from bayesaffect.types import Opinions

@@ -9,8 +9,10 @@ import torch
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, habits, hybrid_prediction, idata, likelihoods
-from bayesaffect.fusion.moments import fused_moments as fused_moments
+from bayesaffect.fusion import discount, habits, idata
+from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
+from bayesaffect.fusion.ratings import likelihoods
+from bayesaffect.fusion.ratings.moments import fused_moments as fused_moments
 from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive, Target
 

@@ -37,8 +37,8 @@ class Sampling:
     tune: int = 1000
     chains: int = 4
     engine: str = "auto"
-    target_accept: float = 0.95
-    pilot: int = 200
+    target_accept: float = 0.9
+    pilot: int = 100
     attempts: int = 3
 
     def __post_init__(self):

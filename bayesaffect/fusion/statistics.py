@@ -207,7 +207,8 @@ def centring(effect: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    effect : (chain, draw, ...) draws of the effect; sd : (chain, draw, ...) of its population, broadcast against it.
+    effect : (chain, draw, ...) draws of the effect and its location, since what the data decide is their sum.
+    sd : (chain, draw, ...) of its population, broadcast against it.
     """
     sd = np.broadcast_to(sd, effect.shape)
     information = np.maximum(1 / np.maximum(effect.var((0, 1)), 1e-12) - sd.mean((0, 1)) ** -2, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import arviz as az
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 _MOST = 64
 
@@ -36,8 +37,7 @@ def elements(posterior: az.InferenceData) -> pd.DataFrame:
 
 def variables(posterior: az.InferenceData) -> pd.DataFrame:
     """Index: variable; columns elements, r_hat (largest), ess_bulk and ess_tail (smallest); constants are left out."""
-    chains = posterior["posterior"]
-    chains = chains[[v for v, a in chains.data_vars.items() if a.dtype.kind == "f"]]
+    chains = xr.Dataset({v: a for v, a in posterior["posterior"].data_vars.items() if a.dtype.kind == "f"})
     with np.errstate(invalid="ignore", divide="ignore"):  # constants, taken out below
         rhat, bulk, tail = az.rhat(chains), az.ess(chains, method="bulk"), az.ess(chains, method="tail")
     rows = {}

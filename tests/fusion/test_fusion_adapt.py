@@ -6,11 +6,12 @@ import xarray as xr
 from scipy.stats import multivariate_normal
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import attempts, effects_normal, effects_pool, fit, idata, predict, weighting, weights
-from bayesaffect.fusion import tilts as effects_tilts
-from bayesaffect.fusion.adaptation import adapt, population
+from bayesaffect.fusion import attempts, fit, idata, predict, weights
 from bayesaffect.fusion.engine import capture, sample
-from bayesaffect.fusion.jointly import predict_jointly
+from bayesaffect.fusion.people import effects_normal, effects_pool, weighting
+from bayesaffect.fusion.people import tilts as effects_tilts
+from bayesaffect.fusion.people.adaptation import adapt, population
+from bayesaffect.fusion.people.jointly import predict_jointly
 from bayesaffect.fusion.prediction import fused_log_prob
 from bayesaffect.fusion.statistics import contrasts
 from bayesaffect.types import Opinions, Target

@@ -8,7 +8,7 @@ from scipy.stats import norm, truncnorm
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import criticise, idata
-from bayesaffect.fusion.criticism import _of_classes, _of_errors, _within, tail
+from bayesaffect.fusion.checks.criticism import _of_classes, _of_errors, _within, tail
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

@@ -17,13 +17,13 @@ from bayesaffect.fusion import (
     attempts,
     categorical,
     fit,
-    likelihoods,
     predict,
     statistics,
     trial_weights,
     weights,
 )
 from bayesaffect.fusion.engine import capture, sample
+from bayesaffect.fusion.ratings import likelihoods
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Opinions, Target
 

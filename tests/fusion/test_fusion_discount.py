@@ -9,21 +9,11 @@ import xarray as xr
 from scipy.stats import multivariate_normal
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import (
-    Priors,
-    Sampling,
-    attempts,
-    categorical,
-    continuous,
-    discount,
-    fit,
-    predict,
-    statistics,
-    weights,
-)
+from bayesaffect.fusion import Priors, Sampling, attempts, categorical, discount, fit, predict, statistics, weights
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.idata import az
 from bayesaffect.fusion.prediction import fused_log_prob, fused_moments
+from bayesaffect.fusion.ratings import continuous
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

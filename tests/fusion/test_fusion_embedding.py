@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayesaffect.fusion import embedding
+from bayesaffect.fusion.hybrid import embedding
 from bayesaffect.fusion.statistics import features
 from bayesaffect.types import Opinions, Target
 

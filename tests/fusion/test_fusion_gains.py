@@ -13,9 +13,7 @@ from bayesaffect.fusion import (
     Priors,
     adapt,
     attempts,
-    continuous,
     criticise,
-    effects_normal,
     fit,
     idata,
     predict,
@@ -25,7 +23,9 @@ from bayesaffect.fusion import (
     weights,
 )
 from bayesaffect.fusion.engine import capture, sample
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion.people import effects_normal
+from bayesaffect.fusion.ratings import continuous
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

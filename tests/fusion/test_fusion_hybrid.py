@@ -13,20 +13,19 @@ from bayesaffect.errors import InputError
 from bayesaffect.fusion import (
     Priors,
     attempts,
-    attention,
     attention_weights,
     discount,
-    embedding,
     fit_hybrid,
     gate,
-    hybrid,
-    hybrid_categorical,
-    hybrid_prediction,
     predict,
     statistics,
     weights,
 )
 from bayesaffect.fusion.engine import capture, sample
+from bayesaffect.fusion.hybrid import attention, embedding
+from bayesaffect.fusion.hybrid import categorical as hybrid_categorical
+from bayesaffect.fusion.hybrid import fit as hybrid
+from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
 from bayesaffect.fusion.idata import az
 from bayesaffect.types import Opinions, Target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayesaffect.fusion import jointly_normal
+from bayesaffect.fusion.people import jointly_normal
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

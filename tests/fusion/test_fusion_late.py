@@ -7,22 +7,11 @@ import xarray as xr
 from scipy.stats import multivariate_normal, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import (
-    Priors,
-    Sampling,
-    attempts,
-    categorical,
-    continuous,
-    fit,
-    gate,
-    predict,
-    refused,
-    statistics,
-    weights,
-)
-from bayesaffect.fusion.diagnostics import Gate
+from bayesaffect.fusion import Priors, Sampling, attempts, categorical, fit, gate, predict, refused, statistics, weights
+from bayesaffect.fusion.checks.diagnostics import Gate
 from bayesaffect.fusion.engine import capture, sample
 from bayesaffect.fusion.idata import az
+from bayesaffect.fusion.ratings import continuous
 from bayesaffect.types import Opinions, Target
 
 
@@ -331,6 +320,6 @@ def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, 
     monkeypatch.setattr(attempts, "gate", lambda posterior: next(verdicts))
     sampling = Sampling(draws=draws, tune=draws, chains=4, pilot=0, attempts=allowed)
     posterior = fit(table(), "valence", sampling=sampling, seed=0)
-    assert asked == [(draws, draws, 0.95), (2 * draws, 2 * draws, pytest.approx(0.9875))][:made]
+    assert asked == [(draws, draws, 0.9), (2 * draws, 2 * draws, pytest.approx(0.975))][:made]
     assert posterior["posterior"].sizes["draw"] == made * draws
     assert refused(posterior) == [["2 draws diverged."]][: made - 1]

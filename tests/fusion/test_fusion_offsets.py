@@ -8,9 +8,10 @@ import torch
 from scipy.stats import multivariate_normal
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, attempts, continuous, fit, predict, statistics, trial_weights, weights
+from bayesaffect.fusion import Model, Priors, attempts, fit, predict, statistics, trial_weights, weights
 from bayesaffect.fusion.engine import capture, sample
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion.ratings import continuous
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

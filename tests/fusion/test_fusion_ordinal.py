@@ -8,8 +8,9 @@ import torch
 from scipy.stats import dirichlet, multivariate_normal, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, Sampling, attempts, continuous, fit, ordinal, padded, predict, statistics
+from bayesaffect.fusion import Model, Priors, Sampling, attempts, fit, predict, statistics
 from bayesaffect.fusion.engine import capture, sample
+from bayesaffect.fusion.ratings import continuous, ordinal, padded
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

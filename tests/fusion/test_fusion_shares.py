@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import dirichlet
 
-from bayesaffect.fusion import shares
+from bayesaffect.fusion.people import shares
 
 
 def test_subjects_who_saw_the_same_are_alike():

@@ -6,9 +6,10 @@ import torch
 from scipy.stats import gamma, multivariate_t, norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import Model, Priors, attempts, continuous, fit, idata, padded, predict, statistics, student
+from bayesaffect.fusion import Model, Priors, attempts, fit, idata, predict, statistics
 from bayesaffect.fusion.engine import capture, sample
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion.ratings import continuous, padded, student
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 

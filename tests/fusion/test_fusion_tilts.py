@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayesaffect.fusion import effects_pool, habits, statistics, tilts
+from bayesaffect.fusion import habits, statistics
+from bayesaffect.fusion.people import effects_pool, tilts
 from bayesaffect.fusion.statistics import contrasts
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target

@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import embedding, fit_hybrid, with_features
-from bayesaffect.fusion.trial_features import check_axes
+from bayesaffect.fusion import fit_hybrid, with_features
+from bayesaffect.fusion.hybrid import embedding
+from bayesaffect.fusion.hybrid.trial_features import check_axes
 from bayesaffect.types import Opinions, Target, Trials
 
 TARGET = Target("valence", (1, 9))

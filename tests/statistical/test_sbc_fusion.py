@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from bayesaffect.evaluate import sbc
-from bayesaffect.fusion import Priors, generate, selfcheck
+from bayesaffect.fusion import Priors
+from bayesaffect.fusion.checks import generate, selfcheck
 from bayesaffect.fusion.engine import capture
 
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]

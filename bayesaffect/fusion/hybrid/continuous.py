@@ -23,7 +23,9 @@ import pyro
 import torch
 from torch import Tensor
 
-from bayesaffect.fusion import attention, continuous, embedding, linalg, padded
+from bayesaffect.fusion import linalg
+from bayesaffect.fusion.hybrid import attention, embedding
+from bayesaffect.fusion.ratings import continuous, padded
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.fusion.statistics import Index, centring
 from bayesaffect.types import Opinions

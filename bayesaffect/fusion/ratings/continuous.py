@@ -111,7 +111,7 @@ def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) 
     """The data with the centring of rho learned from draws (`effects`, leading dims chain and draw)."""
     if alike(data):
         return dict(data)
-    return {**data, "centring": centring(values["rho"], values["sd_rho"][:, :, None])}
+    return {**data, "centring": centring(np.log(values["reliability"]), values["sd_rho"][:, :, None])}
 
 
 def model(data: Mapping[str, Tensor]) -> None:

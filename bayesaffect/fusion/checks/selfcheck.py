@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bayesaffect.fusion import generate, late, prediction, statistics
+from bayesaffect.fusion import late, prediction, statistics
+from bayesaffect.fusion.checks import generate
 from bayesaffect.fusion.settings import Priors, Sampling
 from bayesaffect.types import Opinions
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import (
-    discount,
-    effects_normal,
-    effects_pool,
-    habits,
-    hybrid_prediction,
-    idata,
-    likelihoods,
-    tilts,
-)
+from bayesaffect.fusion import discount, habits, idata
+from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
+from bayesaffect.fusion.people import effects_normal, effects_pool, tilts
+from bayesaffect.fusion.people.weighting import resampled, smoothed
 from bayesaffect.fusion.prediction import CATEGORICAL, CONTINUOUS, read
+from bayesaffect.fusion.ratings import likelihoods
 from bayesaffect.fusion.statistics import contrasts
-from bayesaffect.fusion.weighting import resampled, smoothed
 from bayesaffect.types import Opinions
 
 ATTRIBUTES = ("target", "kind", "model", "priors", "seed")

@@ -33,9 +33,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayesaffect.fusion import attention, embedding, habits
+from bayesaffect.fusion import habits
 from bayesaffect.fusion.discount import discounts
-from bayesaffect.fusion.padded import padded
+from bayesaffect.fusion.hybrid import attention, embedding
+from bayesaffect.fusion.ratings.padded import padded
 from bayesaffect.fusion.settings import Priors
 from bayesaffect.fusion.statistics import Index, centring, contrasts, evidence_of, features, habits_of
 from bayesaffect.types import Opinions
@@ -126,12 +127,13 @@ def _lost(reduction: embedding.Reduction, opinions: Opinions, left: np.ndarray) 
 
 def recentred(values: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The data with centring learned from draws."""
-    delta = centring(values["delta"] @ data["basis"], values["sd_delta"][:, :, None, None])
+    level = (values["alpha"][:, :, None] + values["delta"]) @ data["basis"]
+    delta = centring(level, values["sd_delta"][:, :, None, None])
     head = centring(values["head_weight"] @ data["basis"], values["head_sd"][..., None])
     return {
         **data,
         "centring_delta": delta.mean(-1, keepdims=True),
-        "centring_rho": centring(values["rho"], values["sd_rho"][:, :, None]),
+        "centring_rho": centring(np.log(values["reliability"]), values["sd_rho"][:, :, None]),
         "centring_head": np.broadcast_to(head.mean(-1, keepdims=True), head.shape).copy(),
     }
 

@@ -7,7 +7,9 @@ import torch
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import attention, hybrid_prediction, idata
+from bayesaffect.fusion import idata
+from bayesaffect.fusion.hybrid import attention
+from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
 from bayesaffect.fusion.prediction import positions
 from bayesaffect.types import Opinions
 

@@ -6,8 +6,10 @@ import json
 
 import numpy as np
 
-from bayesaffect.fusion import continuous, degenerate, ordinal, statistics, student
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion import statistics
+from bayesaffect.fusion.checks import degenerate
+from bayesaffect.fusion.ratings import continuous, ordinal, student
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.types import Opinions, Target
 

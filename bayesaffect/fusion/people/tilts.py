@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayesaffect.fusion import effects_pool, habits
-from bayesaffect.fusion.effects_pool import Tilts
+from bayesaffect.fusion import habits
+from bayesaffect.fusion.people import effects_pool
+from bayesaffect.fusion.people.effects_pool import Tilts
 from bayesaffect.fusion.statistics import Index
 from bayesaffect.types import Opinions
 

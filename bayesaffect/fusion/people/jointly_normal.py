@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayesaffect.fusion.effects_normal import gains
+from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.statistics import masked
 from bayesaffect.types import Opinions
 

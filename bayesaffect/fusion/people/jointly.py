@@ -9,8 +9,9 @@ import xarray as xr
 from scipy.special import logsumexp
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, effects_pool, habits, idata, jointly_normal, shares
-from bayesaffect.fusion.adaptation import check, population
+from bayesaffect.fusion import discount, habits, idata
+from bayesaffect.fusion.people import effects_pool, jointly_normal, shares
+from bayesaffect.fusion.people.adaptation import check, population
 from bayesaffect.fusion.prediction import trained_on
 from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive, Target

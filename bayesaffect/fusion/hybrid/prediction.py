@@ -10,7 +10,9 @@ import torch
 from scipy.stats import norm, qmc
 from torch import Tensor
 
-from bayesaffect.fusion import attention, discount, embedding, habits, hybrid_categorical, idata
+from bayesaffect.fusion import discount, habits, idata
+from bayesaffect.fusion.hybrid import attention, embedding
+from bayesaffect.fusion.hybrid import categorical as hybrid_categorical
 from bayesaffect.fusion.statistics import contrasts, features, masked
 from bayesaffect.types import Opinions
 

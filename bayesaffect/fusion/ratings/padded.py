@@ -14,7 +14,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from bayesaffect.fusion import continuous, linalg
+from bayesaffect.fusion import linalg
+from bayesaffect.fusion.ratings import continuous
 from bayesaffect.fusion.statistics import Index, centring, masked
 from bayesaffect.types import Opinions
 

@@ -11,9 +11,10 @@ import torch
 from pyro import poutine
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import categorical, idata, likelihoods, ordinal, statistics
-from bayesaffect.fusion.effects_normal import gains
+from bayesaffect.fusion import categorical, idata, statistics
+from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.prediction import fused_log_prob
+from bayesaffect.fusion.ratings import likelihoods, ordinal
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.types import Opinions
 

@@ -23,8 +23,8 @@ import torch
 from scipy.special import gammaln, logsumexp
 from torch import Tensor
 
-from bayesaffect.fusion import continuous, padded
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion.ratings import continuous, padded
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.fusion.statistics import Index
 from bayesaffect.fusion.statistics import continuous as sums

@@ -37,10 +37,11 @@ import pandas as pd
 from scipy.stats import norm
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, idata, likelihoods, ordinal, student
-from bayesaffect.fusion.effects_normal import gains
-from bayesaffect.fusion.moments import fused_moments
+from bayesaffect.fusion import discount, idata
+from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.prediction import CATEGORICAL, CONTINUOUS, fused_log_prob, positions, read
+from bayesaffect.fusion.ratings import likelihoods, ordinal, student
+from bayesaffect.fusion.ratings.moments import fused_moments
 from bayesaffect.types import Opinions, Target
 
 LEVEL = 0.05

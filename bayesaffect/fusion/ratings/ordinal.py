@@ -27,7 +27,7 @@ from scipy.special import log_ndtr
 from torch import Tensor
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import continuous, padded
+from bayesaffect.fusion.ratings import continuous, padded
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.fusion.statistics import Index, centring
 from bayesaffect.fusion.statistics import continuous as sums

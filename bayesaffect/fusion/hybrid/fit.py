@@ -10,25 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import (
-    attention,
-    continuous,
-    discount,
-    embedding,
-    habits,
-    hybrid_categorical,
-    hybrid_continuous,
-    hybrid_prediction,
-    idata,
-    linalg,
-    padded,
-    statistics,
-)
+from bayesaffect.fusion import discount, habits, idata, linalg, statistics
 from bayesaffect.fusion.attempts import settled, source
+from bayesaffect.fusion.hybrid import attention, embedding
+from bayesaffect.fusion.hybrid import categorical as hybrid_categorical
+from bayesaffect.fusion.hybrid import continuous as hybrid_continuous
+from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
+from bayesaffect.fusion.hybrid.trial_features import check_axes
 from bayesaffect.fusion.late import MAX_ELEMENTS
+from bayesaffect.fusion.ratings import continuous, padded
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Priors, Sampling
-from bayesaffect.fusion.trial_features import check_axes
 from bayesaffect.types import Opinions
 
 MODULES = {"continuous": hybrid_continuous, "categorical": hybrid_categorical}

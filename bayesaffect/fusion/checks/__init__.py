@@ -1,0 +1,1 @@
+"""Is the posterior one, and is the model true: gate, criticism, comparison, generated data."""

@@ -1,0 +1,1 @@
+"""Hybrid fusion: opinions and features together, under attention."""

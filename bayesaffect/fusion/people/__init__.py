@@ -1,0 +1,1 @@
+"""One person at a time: effects from a few labels, or from opinions alone."""

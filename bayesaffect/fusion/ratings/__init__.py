@@ -1,0 +1,1 @@
+"""The measurement model of ratings: normal, Student-t and ordinal."""

@@ -53,7 +53,8 @@ def fit(
     (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject, what `weights`
     needs), thinned
     in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
-    versions and ``refused``: what the `gate` found in each attempt before the one that is returned.
+    versions, ``evidence`` (`dependence`) and ``refused``: what the `gate` found in each attempt before the one that is
+    returned.
 
     Where the opinions carry a quality that varies, the posterior has ``quality_discount`` (modality), what a poor
     signal costs (`discount`); ``dataclasses.replace(opinions, quality=None)`` fits without.
@@ -119,7 +120,6 @@ def _labelled(
         constant = {"poorness_subject": discount.by_subject(poor, opinions, subjects, learnt[1]), "poorness": learnt[1]}
         dims |= {name: dims[f"typical{name.removeprefix('poorness')}"] for name in constant}
     if not is_continuous:
-        constant["evidence"] = np.array(statistics.evidence_of(opinions, target, where))
         found = statistics.habits_of(opinions, target, where)
         constant |= habits.stored(found) | tilts.stored(tilts.learned(values, found, opinions, target, where, poor))
     likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor, model)
@@ -131,6 +131,7 @@ def _labelled(
         "sampling": asdict(sampling),
         "seed": int(seed),
         "held_out": [str(h) for h in held_out],
+        "evidence": 1.0 if is_continuous else statistics.evidence_of(opinions, target, where),
         "refused": refused,
         "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},
     }

@@ -35,6 +35,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.io.frames import KEYS, read_frame
 from bayesaffect.types import Opinions, Target
 
+UNNAMED = "class"
 _MISSING = ("", "nan", "NaN", "NA", "null", "None")
 
 
@@ -111,7 +112,7 @@ class _Table:
                     where=self.path,
                     remedy="call them p_<target>:<class>",
                 )
-            split = [(truths[0] if truths else "class", c.removeprefix("p_")) for c in found]
+            split = [(truths[0] if truths else UNNAMED, c.removeprefix("p_")) for c in found]
         levels, names = {}, {}
         for (target, level), column in zip(split, found, strict=True):
             levels.setdefault(target, []).append(level)

@@ -61,7 +61,8 @@ def predict(
     """
     posteriors = _posteriors(workspace, family)
     modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
-    opinions = of_new(workspace, settings, source, modalities, jobs=jobs)
+    targets = tuple(_target(posterior) for posterior in posteriors.values())
+    opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
     tables, paths, people, assumes = [_index(opinions)], [], {}, ""
     spent = 0.0
     for target, posterior in progress.track(list(posteriors.items()), "predict"):
@@ -101,7 +102,8 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     """
     posteriors = _posteriors(workspace, LATE)
     modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
-    opinions = of_new(workspace, settings, source, modalities, jobs=jobs)
+    targets = tuple(_target(posterior) for posterior in posteriors.values())
+    opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
     subject = opinions.subject.values.astype(str)
     rows = []
     for target, posterior in posteriors.items():
@@ -146,7 +148,8 @@ def _adapted(workspace: Path, subject: str, target: str) -> Path:
 
 def _target(posterior) -> Target:
     spec = fusion.attribute(posterior, "target")
-    return Target(spec["name"], spec["bounds"], None if spec["levels"] is None else tuple(spec["levels"]))
+    bounds, levels = (None if spec[n] is None else tuple(spec[n]) for n in ("bounds", "levels"))
+    return Target(spec["name"], bounds, levels)
 
 
 def _one_target(workspace, posterior, opinions: Opinions, target: str, seed: int, jointly: bool):

@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from bayesaffect import fusion
 from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
@@ -14,7 +16,7 @@ from bayesaffect.io import store
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.prepare import joined, prepare
 from bayesaffect.pipeline.settings import Settings
-from bayesaffect.types import Opinions, Trials
+from bayesaffect.types import Opinions, Target, Trials
 from bayesaffect.uncertainty.crossfit import Execution
 from bayesaffect.uncertainty.predict import predict as by_networks
 
@@ -44,9 +46,17 @@ def of_study(workspace: Path, settings: Settings) -> Opinions:
 
 
 def of_new(
-    workspace: Path, settings: Settings, source: Path, modalities: tuple[str, ...], *, jobs: int = 1
+    workspace: Path,
+    settings: Settings,
+    source: Path,
+    modalities: tuple[str, ...],
+    targets: tuple[Target, ...],
+    *,
+    jobs: int = 1,
 ) -> Opinions:
-    """Opinions on new recordings by the networks of the study, or those of a new table; ``modalities`` are the fit's.
+    """Opinions on new recordings by the networks of the study, or those of a new table.
+
+    ``modalities`` and ``targets`` are the fit's, and what is returned has them, in their order.
 
     Recordings are read as the study's were and kept in ``WORKSPACE/new``. A person of the study is predicted by the
     networks that have not seen this person, a new one by those of all folds together.
@@ -56,7 +66,10 @@ def of_new(
     InputError : nothing can be read there, or a modality, an input or a network is not the study's.
     """
     if settings.format == "opinions":
-        return tables.read_table(source, **settings.reading).aligned(modalities)
+        given = tables.read_table(source, **settings.reading).aligned(modalities)
+        for target in targets:
+            given = _named(given, target, source)
+        return given
     done = workspace / training.DONE
     if not done.is_file():
         raise InputError("has no trained networks", where=workspace, remedy="run `bayesaffect train` first")
@@ -67,7 +80,58 @@ def of_new(
     study = joined(workspace)
     work = training.lay_out(settings, study, Execution(workspace / training.FOLDER, settings.nested, 1))
     record = json.loads(done.read_text(encoding="utf-8"))["recalibration"]
+    trials = _completed(trials, study)
     said = by_networks(work, trials, recalibration=record, names=list(study.modalities))
     if not said:
         raise InputError("has no trial with a modality of the study", where=source, remedy="see `prepare --list`")
     return with_trials(Opinions.from_predictives(said, trials).aligned(modalities), trials)
+
+
+def _completed(trials: Trials, study: Trials) -> Trials:
+    """The new trials with every modality of the study; one that nobody has is missing throughout."""
+    names, count = list(study.modalities), trials.present.sizes["trial"]
+    if list(trials.modalities) == names:
+        return trials
+    inputs = {}
+    for name in names:
+        if name in trials.inputs:
+            inputs[name] = trials.inputs[name]
+            continue
+        block = study.inputs[name].isel(trial=np.zeros(count, dtype=int)).drop_vars("trial", errors="ignore")
+        block = block.map(lambda a: a.copy(data=np.full(a.shape, np.nan if a.dtype.kind == "f" else 0, a.dtype)))
+        inputs[name] = block.assign_coords(trial=trials.present["trial"].values).assign_attrs(study.inputs[name].attrs)
+    return replace(
+        trials,
+        inputs={**inputs, **{name: block for name, block in trials.inputs.items() if name not in inputs}},
+        present=trials.present.reindex(modality=names, fill_value=False),
+        quality=trials.quality.reindex(modality=names, fill_value=0.0),
+    )
+
+
+def _named(opinions: Opinions, target: Target, source: Path) -> Opinions:
+    """The opinions with ``target`` under its name and with its levels in their order.
+
+    A table without truth does not name its one categorical target, and is then believed to mean the fit's.
+    """
+    mine = next((t for t in opinions.targets if t.name == target.name), None)
+    if mine is None and target.kind == "categorical":
+        mine = next((t for t in opinions.targets if t.name == tables.UNNAMED), None)
+    if mine is None or set(mine.levels or ()) != set(target.levels or ()):
+        what = f"on {target.name!r}" + (f" with the classes {', '.join(target.levels)}" if target.levels else "")
+        raise InputError(f"has no opinions {what}", where=source, remedy="predict what the study predicts")
+    if mine == target:
+        return opinions
+    if target.kind == "continuous":
+        raise InputError(
+            f"rates {target.name!r} from {mine.bounds[0]:g} to {mine.bounds[1]:g}, the study from "
+            f"{target.bounds[0]:g} to {target.bounds[1]:g}",
+            where=source,
+            remedy="give low_ and high_ columns like the study's",
+        )
+    code = np.array([*(target.levels.index(level) for level in mine.levels), -1])
+    truth = opinions.truth.rename({mine.name: target.name}) if mine.name != target.name else opinions.truth
+    truth = truth.assign({target.name: ("trial", code[truth[target.name].values.astype(int)])})
+    log_prob = {n: a for n, a in opinions.log_prob.items() if n != mine.name}
+    log_prob[target.name] = opinions.log_prob[mine.name].sel(level=list(target.levels))
+    kinds = tuple(target if t == mine else t for t in opinions.targets)
+    return replace(opinions, targets=kinds, truth=truth, log_prob=log_prob)

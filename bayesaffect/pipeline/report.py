@@ -134,11 +134,8 @@ def counts(opinions: Opinions) -> pd.DataFrame:
 
 def _dependence(posteriors: Mapping) -> dict[str, str]:
     """What trials that follow one another are worth, where they are not independent."""
-    shares = {}
-    for name, posterior in posteriors.items():
-        constant = posterior["constant_data"]
-        if "evidence" in constant and float(constant["evidence"]) < FULL:
-            shares[name] = float(constant["evidence"])
+    shares = {name: fusion.attribute(posterior, "evidence") for name, posterior in posteriors.items()}
+    shares = {name: share for name, share in shares.items() if share < FULL}
     if not shares:
         return {}
     told = ", ".join(f"one of {name} for {share:.2f} of an independent one" for name, share in shares.items())

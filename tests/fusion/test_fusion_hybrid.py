@@ -296,6 +296,12 @@ def test_captured_graph_has_the_value_and_gradient_of_the_hybrid(kind):
     torch.testing.assert_close(gm(z, density.pack(data))[0], torch.cat([log_prob.detach().reshape(1), gradient]))
 
 
+def test_two_classes_are_enough():
+    module, data, _, _ = prepared(people(k=2), "emotion")
+    density, z, *_ = values_at(module, data)
+    assert np.isfinite(float(density.log_prob(z, density.unpack(density.pack(data)))))
+
+
 @pytest.mark.parametrize("kind", ["valence", "emotion"])
 def test_a_held_out_subject_tells_the_hybrid_nothing(kind):
     opinions = people(k=3 if kind == "emotion" else None, missing=0.0)

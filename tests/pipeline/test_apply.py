@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bayesaffect.cli import main
-from bayesaffect.io.opinions_write import write_table
+from bayesaffect.io.opinions_write import to_frame, write_table
 from bayesaffect.simulate import simulate_opinions
 from bayesaffect.types import Target
 
@@ -33,8 +33,11 @@ def place(tmp_path_factory):
     table = pd.read_csv(root / "new.csv", dtype=str)
     few = table[(table["subject"] == names[8]) & table["trial"].isin(table["trial"].unique()[:6])]
     few.to_csv(root / "few.csv", index=False)
+    turned = ["p_glad", "p_calm", "p_tense"]  # levels follow their columns: another order, and no name of the target
     blank = table.drop(columns=[c for c in table if c.startswith("truth_")])
+    blank = blank[[c for c in blank if c not in turned] + turned]
     blank.to_csv(root / "blank.csv", index=False)
+    table.drop(columns=[c for c in table if c.endswith("valence")]).to_csv(root / "half.csv", index=False)
     assert run("fuse", root / "study.csv", root / "ws", "--folds", 2, "--draws", 80, "--chains", 2) == 0
     return root
 
@@ -89,8 +92,9 @@ def test_a_few_labels_are_learned_and_used(place, capsys):
     assert "2 new, 1 adapted to" in capsys.readouterr().out
     before, after = (pd.read_csv(place / n / "predictions.csv") for n in ("before", "after"))
     mine = before["subject"] == pd.read_csv(place / "few.csv")["subject"][0]
-    changed = (before["valence_mean"] - after["valence_mean"]).abs() > 1e-9
-    assert changed[mine].all() and not changed[~mine].any()
+    change = (before["valence_mean"] - after["valence_mean"]).abs() / before["valence_sd"]
+    assert change[~mine].max() < 0.5  # others: other draws of a stranger's effects, 160 of them
+    assert change[mine].mean() > 2 * change[~mine].mean()
     assert after["valence_sd"][mine].mean() < before["valence_sd"][mine].mean()
 
 
@@ -126,6 +130,7 @@ def test_weights_come_per_trial_and_as_a_forest_plot(place):
         (("predict", "{ws}", "{root}/none.csv", "{root}/o"), "none.csv"),
         (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "oracle"), "there is no model 'oracle'"),
         (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "hybrid"), "has no hybrid posterior"),
+        (("predict", "{ws}", "{root}/half.csv", "{root}/o"), "has no opinions on 'valence'"),
         (("adapt", "{ws}", "{root}/blank.csv"), "adapting needs a few labelled trials"),
         (("compare", "{ws}", "--by", "country"), "by is 'country'"),
         (("predict", "{root}", "{root}/new.csv", "{root}/o"), "is not a workspace"),
@@ -135,3 +140,22 @@ def test_a_mistake_is_one_sentence(place, capsys, arguments, sentence):
     assert run(*(a.format(root=place, ws=place / "ws") for a in arguments)) == 2
     err = capsys.readouterr().err
     assert sentence in err and err.count("\n") == 1
+
+
+def test_hybrid_stands_beside_late_where_there_are_features(tmp_path, capsys):
+    rng = np.random.default_rng(5)
+    opinions, _ = simulate_opinions(subjects=6, trials=12, modalities=("eeg", "face"), targets=TARGETS[1:], seed=6)
+    table = to_frame(opinions)
+    for k in range(2):
+        table[f"x_{k}"] = rng.normal(size=len(table)) + (table["truth_mood"] == TARGETS[1].levels[k])
+    table.to_csv(tmp_path / "features.csv", index=False)
+    options = "--folds 2 --draws 50 --chains 2 --hybrid".split()
+    assert run("fuse", tmp_path / "features.csv", tmp_path / "ws", *options) == 0
+    scores = pd.read_csv(tmp_path / "ws" / "report" / "scores.csv")
+    assert {"late", "hybrid"} <= set(scores["model"])
+    posterior = az.from_netcdf(tmp_path / "ws" / "fusion" / "hybrid_mood.nc")["posterior"]
+    assert list(posterior["head"].values) == ["eeg", "face"]
+    assert run("predict", tmp_path / "ws", tmp_path / "features.csv", tmp_path / "out", "--model", "hybrid") == 0
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 72
+    assert run("compare", tmp_path / "ws") == 0
+    assert "hybrid" in pd.read_csv(tmp_path / "ws" / "fusion" / "comparison_mood_loo.csv")["model"].tolist()

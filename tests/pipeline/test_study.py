@@ -10,7 +10,7 @@ from bayesaffect.cli import main
 from bayesaffect.simulate import Layout, write_mahnob
 
 pytestmark = pytest.mark.slow
-QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --hybrid --jobs 1".split()
+QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --jobs 1".split()
 
 
 @pytest.fixture(scope="module")
@@ -101,25 +101,33 @@ def test_weights_and_features_can_be_asked_for(study, capsys):
     assert "valence" in capsys.readouterr().out
 
 
-def test_hybrid_stands_beside_late(study):
-    workspace, _ = study
-    scores = pd.read_csv(workspace / "report" / "scores.csv")
-    assert {"late", "hybrid"} <= set(scores["model"])
-    posterior = az.from_netcdf(workspace / "fusion" / "hybrid_valence.nc")
-    assert list(posterior["posterior"]["head"].values) == ["eeg", "face", "physio"]
+def new_recordings(folder, clips):
+    layout = Layout(clip_seconds=(9.0, 11.0), margin=3.0, video_rate=10.02)
+    write_mahnob(folder, subjects=7, clips=clips, seed=3, layout=layout)
+    return folder
 
 
-@pytest.mark.parametrize("model", ["late", "hybrid"])
-def test_new_recordings_are_predicted(study, tmp_path, capsys, model):
+def test_new_recordings_are_predicted(study, tmp_path, capsys):
     """Six of the seven people are those of the study, and keep their effects."""
     workspace, _ = study
-    layout = Layout(clip_seconds=(9.0, 11.0), margin=3.0, video_rate=10.02)
-    write_mahnob(tmp_path / "more", subjects=7, clips=2, seed=3, layout=layout)
     with pytest.raises(SystemExit) as end:
-        main(["predict", str(workspace), str(tmp_path / "more"), str(tmp_path / "out"), "--model", model])
+        main(["predict", str(workspace), str(new_recordings(tmp_path / "more", 4)), str(tmp_path / "out")])
     assert not end.value.code
     assert "subjects: 1 new, 6 of the fit" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "predictions.csv", dtype={"subject": str})
-    assert len(table) == 14 and table["valence_mean"].between(-4, 14).all()
+    assert len(table) == 28 and table["valence_mean"].between(-4, 14).all()
     assert {"valence_eeg", "emotion_face", "arousal_physio"} <= set(table.columns)
-    assert "subject" in table and az.from_netcdf(tmp_path / "out" / "emotion.nc")["posterior"].sizes["trial"] == 14
+    assert az.from_netcdf(tmp_path / "out" / "emotion.nc")["posterior"].sizes["trial"] == 28
+
+
+def test_a_modality_that_no_new_recording_has_is_done_without(study, tmp_path):
+    workspace, _ = study
+    folder = new_recordings(tmp_path / "blind", 4)
+    for video in folder.rglob("*.avi"):
+        video.unlink()
+    with pytest.raises(SystemExit) as end:
+        main(["predict", str(workspace), str(folder), str(tmp_path / "out")])
+    assert not end.value.code
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["valence_face"].isna().all() and (table["valence_weight_face"] == 0).all()
+    assert table["valence_mean"].notna().all()

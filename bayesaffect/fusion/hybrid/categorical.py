@@ -117,7 +117,7 @@ def data(
 
 def _axes(rows: np.ndarray) -> np.ndarray:
     """Principal axes (C, C), in columns, of the rows (n, C)."""
-    return np.linalg.eigh(np.cov(rows.T))[1] if len(rows) > 1 else np.eye(rows.shape[1])
+    return np.linalg.eigh(np.atleast_2d(np.cov(rows.T)))[1] if len(rows) > 1 else np.eye(rows.shape[1])
 
 
 def _lost(reduction: embedding.Reduction, opinions: Opinions, left: np.ndarray) -> np.ndarray:

@@ -134,7 +134,8 @@ def counts(opinions: Opinions) -> pd.DataFrame:
 
 def _dependence(posteriors: Mapping) -> dict[str, str]:
     """What trials that follow one another are worth, where they are not independent."""
-    shares = {name: fusion.attribute(posterior, "evidence") for name, posterior in posteriors.items()}
+    known = {name: p for name, p in posteriors.items() if "evidence" in p["posterior"].attrs}  # not in older fits
+    shares = {name: fusion.attribute(posterior, "evidence") for name, posterior in known.items()}
     shares = {name: share for name, share in shares.items() if share < FULL}
     if not shares:
         return {}

@@ -32,6 +32,7 @@ def test_stress_predict_from_wristbands_to_the_fused_posterior(stress):
     alone = found.xs("nll", level="score")[["cardiac", "electrodermal", "temperature", "motion"]]
     assert found["late", "auroc"] >= 0.80 and found["late", "nll"] <= 0.50
     assert found["late", "nll"] < alone.min()
+    assert found["late", "ece"] <= 0.04  # windows overlap: 0.05 and more if each counts as a trial of its own
     assert found["late", "nll"] < found["equal", "nll"]
     assert (stress / "fusion" / "late_stress.nc").is_file()
 
@@ -56,7 +57,7 @@ def test_crema_d_votes_of_raters_on_voice_and_face(real_data, tmp_path):
     run("opinions", "crema-d", real_data("crema_d"), tmp_path / "votes.csv")
     run("fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 10, "--draws", 400, "--chains", 2)
     late = scores(tmp_path / "ws")["late"].xs("emotion", level="target")
-    assert late["accuracy"] >= 0.755 and late["nll"] <= 0.65 and late["ece"] <= 0.03
+    assert late["accuracy"] >= 0.76 and late["nll"] <= 0.63 and late["ece"] <= 0.025
 
 
 def test_epic_seven_models_of_valence_and_arousal(real_data, tmp_path):

@@ -12,6 +12,7 @@ MOST_VOICES = 30
 MOST_NUMBERS = 200_000_000
 LEAST_FREEDOM = 3
 EXACT = 1e-12
+COPY = 1e-4
 
 
 def refuse(opinions: Opinions, target: str, where: Index, *, likelihood: str = "normal") -> None:
@@ -22,9 +23,12 @@ def refuse(opinions: Opinions, target: str, where: Index, *, likelihood: str = "
 
         sum y~^2 = 0 (not for ordinal ratings);  sum x~^2 = 0;  sum x~^2 sum y~^2 = (sum x~ y~)^2.
 
+    Two modalities with sum (x~_m - x~_n)^2 < 1e-4 sum x~_m^2 are one: their difference, which is no error of either,
+    would tell that errors are small.
+
     Raises
     ------
-    InputError : one of these, more than 30 modalities, or more missingness patterns than fit into memory.
+    InputError : one of these, copies, more than 30 modalities, or more missingness patterns than fit into memory.
     """
     m = len(opinions.modalities)
     if m > MOST_VOICES:
@@ -38,6 +42,7 @@ def refuse(opinions: Opinions, target: str, where: Index, *, likelihood: str = "
             f"{patterns} combinations of missing modalities in {len(where.subjects)} subjects do not fit into memory",
             remedy="leave out modalities that are rarely there",
         )
+    _refuse_copies(opinions, target, where)
     y = opinions.truth[target].values[where.used]
     who = where.subject[where.used]
     inside, free = _inside(y, who)
@@ -66,6 +71,21 @@ def refuse(opinions: Opinions, target: str, where: Index, *, likelihood: str = "
                 f"{name} is an exact function of the truth of {target!r}",
                 remedy="predictions must be made without the truth of their subject",
             )
+
+
+def _refuse_copies(opinions: Opinions, target: str, where: Index) -> None:
+    names, here = opinions.modalities, opinions.present.values[where.used]
+    said, who = opinions.mean[target].values[where.used], where.subject[where.used]
+    for m in range(len(names)):
+        for n in range(m):
+            both = here[:, m] & here[:, n]
+            one, free = _inside(said[both, n], who[both])
+            other, _ = _inside(said[both, m], who[both])
+            if free >= LEAST_FREEDOM and ((one - other) ** 2).sum() < COPY * (one @ one):
+                raise InputError(
+                    f"{names[n]} and {names[m]} say the same about {target!r} on every trial",
+                    remedy="leave one of them out: an opinion counts once",
+                )
 
 
 def _inside(values: np.ndarray, who: np.ndarray) -> tuple[np.ndarray, int]:

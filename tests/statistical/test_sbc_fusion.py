@@ -46,7 +46,10 @@ def test_a_prior_of_the_wrong_scale_is_caught(cache):
 
 
 def test_a_dropped_jacobian_is_caught(monkeypatch, tmp_path):
-    """Without log |d sd_rho / dz| = log sd_rho, sd_rho is drawn too small: by its log sd squared, 1.2^2, on its log."""
+    """Without log |d sd_rho / dz| = log sd_rho, sd_rho is drawn too small: by its log sd squared, 1.2^2, on its log.
+
+    Few people, so that data do not hide it.
+    """
     whole = capture.Density.constrain
 
     def dropped(self, z):
@@ -55,7 +58,7 @@ def test_a_dropped_jacobian_is_caught(monkeypatch, tmp_path):
 
     monkeypatch.setattr(capture.Density, "constrain", dropped)
     vague = replace(Priors(), sd_rho=(0.3, 1.2))
-    table, _ = verdict(MODELS["continuous"], tmp_path, 60, priors=vague)
+    table, _ = verdict(generate.Shape(subjects=4), tmp_path, 80, priors=vague)
     assert table["adjusted"].iloc[0] < ALPHA, table.head().to_string()
     assert table.index[0].startswith(("sd_rho", "rho"))
     assert table.loc[["sd_rho[0]", "sd_rho[1]"], "mean"].min() > 0.6

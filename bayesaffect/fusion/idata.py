@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion.engine import pareto
@@ -53,6 +54,17 @@ def groups(result) -> tuple[str, ...]:
     """Names of the groups, without a slash."""
     names = result.groups() if callable(result.groups) else result.groups
     return tuple(str(n).strip("/") for n in names if str(n).strip("/"))
+
+
+def reduced(result, names: tuple[str, ...] = ("posterior", "constant_data")):
+    """A copy with some of the groups only; by default those that predictions are made from."""
+    kept = {name: result[name] for name in groups(result) if name in names}
+    if isinstance(result, xr.DataTree):
+        other = xr.DataTree.from_dict({name: node.to_dataset() for name, node in kept.items()})
+    else:
+        other = type(result)(**kept)
+    other.attrs.update(result.attrs)
+    return other
 
 
 def save(result, path: Path) -> None:

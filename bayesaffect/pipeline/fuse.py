@@ -125,20 +125,52 @@ def _posterior(workspace: Path, settings: Settings, opinions: Opinions, target: 
     return fitted(workspace, settings, opinions, target, posterior_path(workspace, target, family), family)
 
 
+def fold_posterior(
+    workspace: Path,
+    settings: Settings,
+    opinions: Opinions,
+    target: str,
+    members: Sequence[str],
+    family: str = LATE,
+) -> az.InferenceData:
+    """The fit without the subjects ``members``, made now unless it lies in the workspace; `fusion.predict` takes it.
+
+    ``opinions`` are those that fusion may use when ``members`` are tested. Of the groups of a fit, ``posterior`` and
+    ``constant_data`` are kept.
+    """
+    path = _fold_path(workspace, settings, opinions, target, members, family)
+    kept = path.with_name(f"{path.stem}-posterior.nc")
+    if not kept.is_file():
+        _fit_fold(workspace, settings, opinions, target, members, family)
+    return az.from_netcdf(kept)
+
+
 def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family: str):
     """Predictions of one test group, from a fit without its subjects."""
-    name = f"{target}-{_key(settings, opinions, target, family, sorted(members))}"
-    path = workspace / "fusion" / "folds" / f"{name}.nc"
+    path = _fold_path(workspace, settings, opinions, target, members, family)
     stamp = path.with_suffix(".json")
     if path.is_file() and stamp.is_file():
         return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))
-    posterior = _fit(workspace, settings, opinions, target, members, family)
-    verdict = _verdict(posterior)
+    posterior = _fit_fold(workspace, settings, opinions, target, members, family)
     tested = opinions.select(opinions.subject.isin(list(members)).values)
     predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed)
     store.save_predictive(predictive, path)
+    verdict = _verdict(posterior)
     write_json(stamp, verdict)
     return predictive, verdict
+
+
+def _fold_path(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family):
+    name = f"{target}-{_key(settings, opinions, target, family, sorted(members))}"
+    return workspace / "fusion" / "folds" / f"{name}.nc"
+
+
+def _fit_fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family):
+    """Fit without ``members`` and keep what predictions need of it."""
+    posterior = _fit(workspace, settings, opinions, target, members, family)
+    path = _fold_path(workspace, settings, opinions, target, members, family)
+    save_posterior(fusion.reduced(posterior), path.with_name(f"{path.stem}-posterior.nc"))
+    return posterior
 
 
 def _verdict(posterior) -> dict[str, list]:

@@ -11,6 +11,9 @@ saw much the same, so that a difference between their mean opinions says nothing
 it does. For a subject the fit has not seen, c has the distribution that its own trial leaves. Labels of such a subject
 teach how strongly its opinions speak of each class as well (`tilts`).
 
+Where modalities are missing, those that are left take over at prediction (`absence`); alpha_m is what the fit itself
+says of it.
+
 r_im = 1 - lambda_m h_im is what a signal of quality 1 - h_im leaves of an opinion (`discount`); where no quality is
 known, or none that varies, r = 1 and there is no lambda.
 

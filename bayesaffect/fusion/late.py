@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import categorical, discount, habits, idata, linalg, prediction, statistics
+from bayesaffect.fusion import absence, categorical, discount, habits, idata, linalg, prediction, statistics
 from bayesaffect.fusion.attempts import settled, source
 from bayesaffect.fusion.engine.sample import Draws
 from bayesaffect.fusion.people import tilts
@@ -122,6 +122,9 @@ def _labelled(
     if not is_continuous:
         found = statistics.habits_of(opinions, target, where)
         constant |= habits.stored(found) | tilts.stored(tilts.learned(values, found, opinions, target, where, poor))
+        own = np.asarray(values["habit"])[0, 0] @ statistics.contrasts(len(kind.levels))
+        options = {"habit_of": own, "poor": poor}
+        constant |= absence.stored(absence.learned(values, opinions, target, where, priors, **options))
     likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor, model)
     attrs = {
         "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.fusion import discount, habits, idata
+from bayesaffect.fusion import absence, discount, habits, idata
 from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
 from bayesaffect.fusion.ratings import likelihoods
 from bayesaffect.fusion.ratings.moments import fused_moments as fused_moments
@@ -93,7 +93,8 @@ def predict(
             array = hybrid_prediction.fused(posterior, values, where, opinions, new=~known)["log_prob"]
         else:
             shift = _habits(posterior, values, opinions, target, ~known, rng)
-            array = fused_log_prob(values, where, opinions, target, poor, shift=shift)
+            left = absence.of_fit(posterior)
+            array = fused_log_prob(values, where, opinions, target, poor, shift=shift, left=left)
         coords = coords | {"level": list(kind.levels)}
         found["log_prob"] = {target: xr.DataArray(array, dims=("draw", "trial", "level"), coords=coords)}
     who_is = xr.DataArray(opinions.subject.values, dims="trial", coords=_index(opinions))
@@ -189,12 +190,14 @@ def fused_log_prob(
     poor: np.ndarray | None = None,
     *,
     shift: np.ndarray | None = None,
+    left: absence.Absence | None = None,
 ) -> np.ndarray:
     """log-probabilities (draw, trial, level) of the pool of `categorical`, float32.
 
     ``where`` (trial,) is the column of the subject's effects in ``values``; ``poor`` as in `fused_moments`; ``shift``
     (trial, modality, level - 1) is added to the habit of the subject. Without ``habit`` in ``values`` there is none,
-    without ``tilt`` t of `tilts` is 0.
+    without ``tilt`` t of `tilts` is 0. ``left``: what the modalities that are left take over from missing ones; without
+    it only alpha_missing does.
     """
     here = opinions.present.values
     t = {name: _single(array) for name, array in values.items()}
@@ -210,10 +213,16 @@ def fused_log_prob(
     blocks = [per_trial] + ([-np.where(here, poor, 0.0)[:, :, None] * per_trial] if discounted else [])
     flat = [block.reshape(here.shape[0], -1) for block in blocks]
     columns = _single(np.concatenate([np.ones((here.shape[0], 1)), ~here, *flat], 1)).T.contiguous()
-    slopes = t["w"][:, :, None, None] * (t["matrix"] @ basis).transpose(-1, -2)
+    usual_slopes = t["w"][:, :, None, None] * (t["matrix"] @ basis).transpose(-1, -2)
+    pattern = absence.position(left, here)
     out = torch.empty((d, here.shape[0], k), dtype=torch.float32)
-    for subject in np.unique(where):
-        trial = np.flatnonzero(where == subject)
+    for subject, lacks in np.unique(np.stack([where, pattern]), axis=1).T:
+        trial = np.flatnonzero((where == subject) & (pattern == lacks))
+        slopes, level = usual_slopes, (t["alpha"] + t["delta"][:, subject])[:, None]
+        if lacks >= 0:
+            slopes = slopes + _single(left.slope[lacks]) @ basis.T
+            hidden = t["alpha_missing"][:, ~left.present[lacks]].sum(1, keepdim=True)
+            level = level + _single(left.level[lacks]) @ basis.T - hidden  # a_S in its place
         if trial[-1] - trial[0] == trial.size - 1:  # a slice is written at once
             trial = slice(trial[0], trial[-1] + 1)
         slope = torch.exp(t["rho"][:, subject])[:, :, None, None] * slopes
@@ -226,7 +235,6 @@ def fused_log_prob(
             parts[1] = -share * ((t["habit"][:, subject] @ basis)[:, :, None] @ slope)
             parts += [] if shift is None else [-share * slope]
         each = torch.cat(parts, 2)
-        level = (t["alpha"] + t["delta"][:, subject])[:, None]
         rows = [level, t["alpha_missing"], each.reshape(d, -1, k)]
         if discounted:
             rows.append((t["quality_discount"][:, :, None, None] * each).reshape(d, -1, k))

@@ -51,6 +51,17 @@ def test_new_actors(votes, folds):
     assert ece(p, label) <= 0.018
 
 
+@pytest.mark.parametrize(("modality", "single"), [("voice", 1.133), ("face", 0.810)])
+def test_one_modality_alone(votes, folds, modality, single):
+    """Nobody in training lacked one; ``single`` is the score of a model fitted to the modality alone."""
+    label, p = votes.truth["emotion"].values.astype(int), np.empty((votes.subject.size, 6))
+    for members, posterior in folds:
+        rows = votes.subject.isin(list(members)).values
+        alone = votes.select(rows).only([modality])
+        p[rows] = probability(fusion.predict(posterior, alone, target="emotion", seed=1, draws=400))
+    assert nll(p, label).mean() <= 1.005 * single
+
+
 def test_a_few_labelled_clips_of_a_new_actor(votes, folds):
     who = votes.subject.values.astype(str)
     rng = np.random.default_rng(5)

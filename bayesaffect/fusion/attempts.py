@@ -30,6 +30,7 @@ def settled(
     sampling: Sampling,
     seed: int,
     cache: Path | None,
+    judge: Callable = gate,
 ):
     """The posterior of ``module.model`` given ``data``: a pilot, then attempts until the `gate` passes.
 
@@ -41,6 +42,7 @@ def settled(
     module : has ``model``, ``effects`` and ``recentred``.
     label : (`Draws`, values of `constrained`, failures of each attempt before) -> posterior that `gate` can read.
     name : stands for the model's code among compiled densities (`source`).
+    judge : reads what ``label`` returns, as `gate` does.
     """
     recentres = sampling.engine != "pyro"
     if sampling.pilot and recentres:
@@ -55,7 +57,7 @@ def settled(
         posterior = label(draws, values, refused)
         if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
             return posterior
-        verdict = gate(posterior)
+        verdict = judge(posterior)
         if verdict.passed:
             return posterior
         log.info("%s is drawn again: %s", name.split(":")[0], " ".join(verdict.failures))
@@ -79,7 +81,8 @@ def constrained(draws: Draws, module, data: Mapping[str, np.ndarray], seed: int)
     chains, number = draws.z.shape[:2]
     flat = torch.from_numpy(np.ascontiguousarray(draws.z)).reshape(-1, s)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
-    shape = data["n_opinion"].shape if "n_opinion" in data else (1, 1)
+    counts = [array for key, array in data.items() if key.rpartition("/")[2] == "n_opinion"]
+    shape = counts[0].shape if counts else (1, 1)
     noise = {
         "u": torch.from_numpy(rng.standard_normal((flat.shape[0], *shape))),
         "delta": torch.from_numpy(rng.standard_normal((flat.shape[0], shape[0]))),

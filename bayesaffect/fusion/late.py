@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -63,7 +64,37 @@ def fit(
     ------
     InputError : unknown target or subjects, a quality outside [0, 1], no trial with truth, no opinions on the target.
     """
-    sampling, priors, model = sampling or Sampling(), priors or Priors(), model or Model()
+    sampling = sampling or Sampling()
+    ready = prepared(opinions, target, priors=priors or Priors(), model=model, held_out=held_out)
+    modules = [ready.module, *([continuous, padded] if ready.module is not categorical else []), linalg, discount]
+    name = f"late {opinions.target(target).kind}:{source(*modules)}"
+
+    def label(draws, values, refused):
+        return labelled(draws, values, opinions, ready, sampling=sampling, seed=seed, refused=refused)
+
+    return settled(ready.module, ready.data, label, name=name, sampling=sampling, seed=seed, cache=cache)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a fit of ``target`` starts from: the ``module`` of its model, the ``data`` of its density, which trials
+    enter (``where``), and what it was made from; ``learnt``: see `discount.learnable`."""
+
+    target: str
+    module: ModuleType
+    data: Mapping[str, np.ndarray]
+    where: statistics.Index
+    learnt: tuple | None
+    priors: Priors
+    model: Model
+    held_out: tuple[str, ...]
+
+
+def prepared(
+    opinions: Opinions, target: str, *, priors: Priors, model: Model | None = None, held_out: Sequence[str] = ()
+) -> Prepared:
+    """Check what `fit` is given, and reduce the opinions to what the density reads."""
+    model = model or Model()
     kind = opinions.target(target).kind
     if kind == "categorical" and model != Model():
         raise InputError(
@@ -82,19 +113,15 @@ def fit(
         module = categorical
         sums = statistics.categorical(opinions, target, where, poor)
         data = categorical.data(sums, priors, discounted=poor is not None)
-    name = f"late {kind}:{source(module, *([continuous, padded] if kind == 'continuous' else []), linalg, discount)}"
-
-    def label(draws, values, refused):
-        settings = (sampling, priors, model, seed, held_out, learnt)
-        return _labelled(draws, values, opinions, target, where, module, settings, refused)
-
-    return settled(module, data, label, name=name, sampling=sampling, seed=seed, cache=cache)
+    return Prepared(target, module, data, where, learnt, priors, model, tuple(str(h) for h in held_out))
 
 
-def _labelled(
-    draws: Draws, values, opinions: Opinions, target: str, where: statistics.Index, module, settings, refused
+def labelled(
+    draws: Draws, values, opinions: Opinions, ready: Prepared, *, sampling: Sampling, seed: int, refused: list
 ):
-    sampling, priors, model, seed, held_out, learnt = settings
+    """Draws of a prepared fit as the object that `fit` returns; ``values``: what people read, of every draw."""
+    target, where, module, learnt = ready.target, ready.where, ready.module, ready.learnt
+    priors, model = ready.priors, ready.model
     kind = opinions.target(target)
     subjects = list(where.subjects)
     is_continuous = kind.kind == "continuous"
@@ -109,6 +136,7 @@ def _labelled(
         coords |= {"level": list(kind.levels), "level_bis": list(kind.levels)}
     dims = module.DIMS | {
         target: ["trial"],
+        "coupling": ["modality"],
         "n_used": ["subject"],
         "typical_subject": ["subject", "modality"],
         "typical": ["modality"],
@@ -133,7 +161,7 @@ def _labelled(
         "priors": asdict(priors),
         "sampling": asdict(sampling),
         "seed": int(seed),
-        "held_out": [str(h) for h in held_out],
+        "held_out": list(ready.held_out),
         "evidence": 1.0 if is_continuous else statistics.evidence_of(opinions, target, where),
         "refused": refused,
         "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},

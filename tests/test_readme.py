@@ -37,7 +37,7 @@ def test_every_verb_it_names_exists():
     verbs = set(re.findall(r"bayesaffect ([a-z]+)", "".join(blocks(tested=True) + blocks(tested=False))))
     parts = sorted((README.parent / "bayesaffect" / "cli").glob("*.py"))
     cli = "".join(path.read_text(encoding="utf-8") for path in parts)
-    assert verbs and all(f"def {verb}(" in cli for verb in verbs)
+    assert verbs and all(f"def {verb}(" in cli or f'name="{verb}"' in cli for verb in verbs)
 
 
 def test_its_make_targets_exist():
@@ -45,3 +45,26 @@ def test_its_make_targets_exist():
     assert all(
         re.search(rf"^{name}:", makefile, re.MULTILINE) for name in re.findall(r"make (\w+)", README.read_text())
     )
+
+
+def test_what_it_links_to_is_there():
+    text = README.read_text(encoding="utf-8")
+    places = [place for place in re.findall(r"\]\(([^)#]+)\)", text) if not place.startswith("http")]
+    made = {place for place in places if not (README.parent / place).parent.is_dir()}
+    assert len(set(places) - made) >= 5
+    assert [place for place in places if place not in made and not (README.parent / place).exists()] == []
+    assert {place.split("/")[0] for place in made} <= {"reports"}  # written by a study, see reports/README.md
+
+
+def test_it_names_the_tours_and_the_new_verbs():
+    text = README.read_text(encoding="utf-8")
+    tours = sorted((README.parent / "scripts" / "tour").glob("*.py"))
+    assert len(tours) == 4 and all(f"scripts/tour/{tour.name}" in text for tour in tours)
+    for command in ("report --compare", "--markdown", "release", "models", "predict --model", "--protocol"):
+        assert command in text
+
+
+def test_the_environment_installs_the_version_that_is_tested():
+    wanted = re.search(r"TORCH := (torch==\S+)", (README.parent / "Makefile").read_text()).group(1)
+    environment = (README.parent / "environment.yml").read_text()
+    assert f"- {wanted}" in environment and "constraints.txt" in environment and "jupytext" in environment

@@ -148,3 +148,86 @@ def test_measures_follow_their_trials_and_gaps_become_nan():
     assert joined.select([2]).measures["eeg"]["trial"].values.tolist() == ["t3"]
     with pytest.raises(InputError, match="which no input has"):
         replace(joined, measures={"face": joined.measures["eeg"]})
+
+
+def held_out(by, names, seen, **coords):
+    """Opinions of one modality on some trials, each by a network that has seen the units marked in ``seen``."""
+    shape = trials(names, ["m"])
+    present = shape.present.assign_coords({k: ("trial", v) for k, v in coords.items()})
+    index = replace(shape, present=present, held_out_by=by)
+    made = predictive(names)
+    units = list(seen)
+    marked = np.array([[k in seen[u] for u in units] for k in range(len(names))])
+    who = xr.DataArray(marked, dims=("trial", f"trained_{by}"), coords={"trial": names, f"trained_{by}": units})
+    return Opinions.from_predictives({"m": replace(made, trained_on=who)}, index)
+
+
+STIMULUS = {"stimulus": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("by", "coords", "legal", "leak", "named"),
+    [
+        ("stimulus", STIMULUS, {"x": [1], "y": [0]}, {"x": [1], "y": [1]}, "trained on stimulus y"),
+        (
+            "version",
+            {"version": ["v", "w"]},
+            {"b@version v": [1], "b@version w": [0]},
+            {"b@version w": [1]},
+            "trained on a@version w",
+        ),
+        (
+            "part",
+            {"part": [2, 3]},
+            {"a@part 1": [0, 1], "b@part 2": [1]},
+            {"b@part 2": [0]},
+            "trained on a@part 2 or a later part",
+        ),
+        ("part", {"part": [2, 10]}, {"a@part 9": [1]}, {"b@part 10": [0]}, "trained on a@part 2 or a later part"),
+        (
+            "fold",
+            {"fold": [1, 2]},
+            {"a@fold 1": [1], "a@fold 2": [0], "b@fold 1": [0]},
+            {"a@fold 2": [1]},
+            "trained on a@fold 2",
+        ),
+    ],
+)
+def test_the_guard_holds_for_every_unit(by, coords, legal, leak, named):
+    opinions = held_out(by, ["a1", "a2"], legal, **coords)
+    assert opinions.held_out_by == by and opinions.trained_on.dims[2] == f"trained_{by}"
+    assert opinions.select([1]).held_out_by == by == opinions.only(["m"]).aligned(["m", "n"]).held_out_by
+    with pytest.raises(InputError, match=f"the m opinion is from a network {named}"):
+        held_out(by, ["a1", "a2"], leak, **coords)
+
+
+def test_a_trial_without_the_opinion_cannot_leak_it():
+    opinions = held_out("stimulus", ["a1", "a2"], {"x": [1], "y": [0]}, **STIMULUS)
+    gone = opinions.present.copy(data=[[True], [False]])
+    leaky = opinions.trained_on.copy(data=[[[False, True]], [[True, True]]])
+    assert replace(opinions, present=gone, trained_on=leaky).unit.values.tolist() == ["x", "y"]
+    with pytest.raises(InputError, match="trial a2: the m opinion is from a network trained on stimulus y"):
+        replace(opinions, trained_on=leaky)
+
+
+def test_predictions_held_out_by_something_else_are_refused():
+    names = ["a1", "a2"]
+    other = replace(trials(names, ["m"]), held_out_by="stimulus")
+    with pytest.raises(InputError, match="predictions tell trained_subject, and the trials are held out by stimulus"):
+        Opinions.from_predictives({"m": predictive(names)}, other)
+    mixed = replace(predictive(names), trained_on=predictive(names).trained_on.rename(trained_subject="trained_part"))
+    with pytest.raises(InputError, match="different units: trained_part, trained_subject"):
+        Opinions.from_predictives({"m": predictive(names), "n": mixed}, trials(names, ["m", "n"]))
+
+
+@pytest.mark.parametrize(("by", "message"), [("part", "lack the coordinate 'part'"), ("week", "no unit 'week'")])
+def test_a_unit_needs_its_coordinate(by, message):
+    with pytest.raises(InputError, match=message):
+        _ = replace(trials(["a1"], ["m"]), held_out_by=by).unit
+
+
+def test_folds_name_what_they_share():
+    with pytest.raises(
+        InputError, match=r"versions \['b'\] are in both train and test; folds must be version-disjoint"
+    ):
+        Fold(("a", "b"), ("c",), ("b",), "version")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bayesaffect import __version__
-from bayesaffect.cli import posterior, published, recordings, studies
+from bayesaffect.cli import posterior, published, recordings, release, studies
 from bayesaffect.errors import InputError
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ VERBS = (
     posterior.compare,
     posterior.criticise,
     studies.report,
+    release.release,
+    release.models,
     recordings.simulate,
     recordings.describe,
     studies.demo,

@@ -98,6 +98,24 @@ Hybrid = Annotated[
         "--hybrid/--no-hybrid", help="Fit the hybrid model, which reads features too, beside the late one: slower."
     ),
 ]
+Joint = Annotated[
+    bool,
+    typer.Option(
+        "--joint/--no-joint",
+        help="Fit all targets as one model: who is reliable on valence is expected to be on arousal and emotion, too.",
+    ),
+]
+Robustness = Annotated[
+    bool,
+    typer.Option("--robustness/--no-robustness", help="Disturb every modality at test time for the page: minutes."),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        help="What folds hold apart: across-subject, across-elicitor (stimuli), across-version, across-time, or "
+        "within-subject.",
+    ),
+]
 Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
 Align = Annotated[

@@ -31,10 +31,19 @@ def weights(workspace: options.Existing):
 
 
 def predict(
-    workspace: options.Existing,
-    source: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for predictions.csv and the draws for ArviZ.")],
-    model: Annotated[str, typer.Option(help="late, or hybrid.")] = "late",
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[WORKSPACE] SOURCE OUT",
+            help="Workspace of an earlier command, unless --model names a release; new recordings (as the study's), or "
+            "a table if the study was one; folder for predictions.csv and the draws for ArviZ.",
+        ),
+    ],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="Predict with this release instead of a workspace.")
+    ] = None,
+    models: Annotated[Path, typer.Option(help="Folder of releases.")] = Path("models"),
+    family: Annotated[str, typer.Option(help="late, or hybrid.")] = "late",
     jointly: Annotated[
         bool,
         typer.Option(
@@ -45,14 +54,34 @@ def predict(
 ):
     """Predict new recordings: fused mean, interval or class probabilities, and which modality said what."""
     from bayesaffect.pipeline import apply as stage
+    from bayesaffect.pipeline import released
 
-    if model not in FAMILIES:
-        raise InputError(f"there is no model {model!r}", remedy=f"choose one of {', '.join(FAMILIES)}")
-    if jointly and model == "hybrid":
-        raise InputError("only the late model predicts a person's trials jointly", remedy="leave out --model hybrid")
-    settings = _settings(workspace)
-    with progress.shown(console):
-        found = stage.predict(workspace, settings, source, out, family=model, jointly=jointly, jobs=jobs)
+    if model in FAMILIES:
+        raise InputError(f"--model names a release, and {model!r} is a family", remedy=f"write --family {model}")
+    if family not in FAMILIES:
+        raise InputError(f"there is no family {family!r}", remedy=f"choose one of {', '.join(FAMILIES)}")
+    if jointly and family == "hybrid":
+        raise InputError("only the late model predicts a person's trials jointly", remedy="leave out --family hybrid")
+    if jointly and model is not None:
+        raise InputError(
+            "predicting jointly needs the labels of the study, which a release does not hold",
+            remedy="leave out --jointly, or predict with the workspace",
+        )
+    if len(places) != (3 if model is None else 2):
+        wanted = "WORKSPACE SOURCE OUT, or --model NAME SOURCE OUT" if model is None else "--model NAME SOURCE OUT"
+        raise InputError(f"{len(places)} paths were given", remedy=f"write bayesaffect predict {wanted}")
+    source, out = places[-2:]
+    if model is None:
+        workspace = places[0]
+        settings = _settings(workspace)
+        with progress.shown(console):
+            found = stage.predict(workspace, settings, source, out, family=family, jointly=jointly, jobs=jobs)
+    else:
+        release = released.load(model, models)
+        if release.note:
+            say(f"note: {release.note}")
+        with progress.shown(console):
+            found = released.predict(release, source, out, family=family, jobs=jobs)
     people = ", ".join(f"{count} {what}" for what, count in found.people.items() if count)
     say(f"{len(found.table)} trials; subjects: {people}", *([found.assumes] if found.assumes else []))
     say(f"fusion: {found.milliseconds:.0f} ms for one trial, {found.seconds:.2f} s for all of them and every target")

@@ -24,6 +24,7 @@ def train(
     uncertainty: options.Uncertainty = "distance",
     epochs: options.Epochs = 40,
     network: options.Networks = None,
+    protocol: options.Protocol = "across-subject",
     flat: options.Flat = False,
     seed: options.Seed = 0,
     jobs: options.TrainingJobs = None,
@@ -49,7 +50,7 @@ def train(
     from bayesaffect.pipeline import train as stage
 
     given = {"folds": folds, "members": members, "passes": passes, "method": uncertainty, "epochs": epochs}
-    given |= {"nested": not flat, "seed": seed}
+    given |= {"protocol": protocol, "nested": not flat, "seed": seed}
     settings = study_settings.change(study_settings.load(workspace), networks=_networks(network or []), **given)
     who = stage.execution(workspace, settings, jobs=jobs, device=device, scheduler=scheduler, tensorboard=tensorboard)
     with progress.shown(console):
@@ -81,7 +82,12 @@ def fuse(
     likelihood: options.Likelihood = "normal",
     pooling: options.Pooling = "partial",
     gains: options.Gains = "shared",
+    joint: options.Joint = False,
     hybrid: options.Hybrid = False,
+    protocol: Annotated[
+        str | None, typer.Option(help="Tables only: what folds hold apart (see `study`) [default: across-subject].")
+    ] = None,
+    robustness: options.Robustness = True,
     seed: options.Seed = 0,
     strict: options.Strict = False,
 ):
@@ -91,19 +97,21 @@ def fuse(
 
     sampler = {"draws": draws, "chains": chains, "engine": engine}
     sampler |= {"likelihood": likelihood, "pooling": pooling, "gains": gains, "hybrid": hybrid}
+    sampler |= {"joint": joint, "robustness": robustness}
     if workspace is None and source.is_file():
         raise InputError(
             "is a table, and no workspace was named", where=source, remedy="give one: bayesaffect fuse TABLE WORKSPACE"
         )
     if workspace is None:
-        if folds is not None:
+        if folds is not None or protocol is not None:
             raise InputError(
-                "the folds of a workspace are those its networks were trained with", remedy="leave --folds out"
+                "the folds of a workspace are those its networks were trained with",
+                remedy="leave --folds and --protocol out",
             )
         findings = _resume(source, **sampler)
     else:
         reading = {"bounds": _bounds(bounds)} if bounds else {}
-        given = {"folds": folds or 10, "seed": seed, **sampler}
+        given = {"folds": folds or 10, "seed": seed, "protocol": protocol or "across-subject", **sampler}
         settings = study_settings.from_options(source, "opinions", reading=reading, **given)
         with progress.shown(console):
             page, findings = stages.fuse_table(workspace, settings, command=command())
@@ -111,9 +119,31 @@ def fuse(
     end(findings, strict)
 
 
-def report(workspace: options.Existing):
-    """Write WORKSPACE/report again: the page, figures and tables."""
-    _resume(workspace)
+def report(
+    workspaces: Annotated[
+        list[Path], typer.Argument(metavar="WORKSPACE...", help="A workspace; with --compare two or more.")
+    ],
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Set several studies side by side, on a page of its own.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a summary in Markdown, with figures and records, to this folder, too.")
+    ] = None,
+):
+    """Write WORKSPACE/report again: the page, figures and tables. Or compare several studies."""
+    if compare:
+        from bayesaffect.report.compare import write_comparison
+
+        say(f"page: {write_comparison(workspaces, out, command=command())}")
+        return
+    if len(workspaces) > 1:
+        raise InputError(f"{len(workspaces)} workspaces were named", remedy="add --compare to set them side by side")
+    findings = _resume(workspaces[0])
+    if markdown is not None:
+        from bayesaffect.report.markdown import write_markdown
+
+        say(f"summary: {write_markdown(findings, markdown, command=command())}")
 
 
 def study(
@@ -134,7 +164,10 @@ def study(
     network: options.Networks = None,
     draws: options.Draws = 1000,
     chains: options.Chains = 4,
+    joint: options.Joint = False,
     hybrid: options.Hybrid = False,
+    protocol: options.Protocol = "across-subject",
+    robustness: options.Robustness = True,
     flat: options.Flat = False,
     seed: options.Seed = 0,
     jobs: options.Jobs = 2,
@@ -150,8 +183,8 @@ def study(
     settings = study_settings.from_options(
         dataset, format, window=window, align=align, baseline=baseline, face_backend=face, eeg_input=eeg,
         minimum_quality=quality, folds=folds, members=members, passes=passes, method=uncertainty, epochs=epochs,
-        networks=_networks(network or []), draws=draws, chains=chains, hybrid=hybrid, nested=not flat,
-        seed=seed,
+        networks=_networks(network or []), draws=draws, chains=chains, joint=joint, hybrid=hybrid,
+        protocol=protocol, robustness=robustness, nested=not flat, seed=seed,
     )  # fmt: skip
     who = training.execution(workspace, settings, jobs=jobs if device == "cpu" else None, device=device)
     preparing.scan(settings)

@@ -7,11 +7,21 @@ subject are not independent, so a curve outside its band is a question to look i
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy.stats import binom, norm, poisson_binom
 
 from bayesaffect.evaluate.scores import pit
+
+
+class Floor(NamedTuple):
+    """Mean and central range of a calibration error under perfect calibration."""
+
+    mean: float
+    low: float
+    high: float
 
 
 def bin_index(value: np.ndarray, bins: int) -> np.ndarray:
@@ -53,6 +63,28 @@ def adaptive_ece(prob: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
     order = np.argsort(level, kind="stable")
     parts = np.array_split(correct[order] - level[order], min(bins, label.size))
     return float(sum(abs(part.sum()) for part in parts) / label.size)
+
+
+def ece_floor(prob: np.ndarray, *, seed: int, bins: int = 15, draws: int = 1000, level: float = 0.9) -> Floor:
+    """What `ece` would be, on average, if these forecasts were perfectly calibrated.
+
+    The calibration error is a sum of absolute values, so noise alone makes it positive: E[ece | correct_i ~
+    Bernoulli(max_k p_ik)], independent trials, over ``draws`` draws (Roelofs et al. 2022 on the bias; Vaicenavicius et
+    al. 2019 on resampling under calibration). Also its central ``level`` range: an error above it is more
+    than noise.
+    """
+    confident = np.asarray(prob).max(1)
+    index = bin_index(confident, bins)
+    rng = np.random.default_rng(seed)
+    values, block = [], max(1, 2_000_000 // confident.size)
+    member = np.zeros((confident.size, bins))
+    member[np.arange(confident.size), index] = 1
+    for start in range(0, draws, block):
+        correct = rng.random((min(block, draws - start), confident.size)) < confident
+        values.append(np.abs((correct - confident) @ member).sum(1) / confident.size)
+    values = np.concatenate(values)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Floor(float(values.mean()), float(low), float(high))
 
 
 def reliability_curve(prob: np.ndarray, label: np.ndarray, bins: int = 15, *, band: float = 0.9) -> pd.DataFrame:
@@ -112,6 +144,28 @@ def pit_histogram(values: np.ndarray, bins: int = 10, *, band: float = 0.9) -> p
     low, high = _binomial_band(len(values), np.full(bins, 1 / bins), band)
     columns = {"low": edges[:-1], "high": edges[1:], "density": counts * bins / len(values), "trials": counts}
     return pd.DataFrame(columns | {"band_low": low * bins, "band_high": high * bins})
+
+
+def pit_curve(
+    values: np.ndarray, *, seed: int, band: float = 0.9, points: int = 100, draws: int = 1000
+) -> pd.DataFrame:
+    """Distribution function of PIT values minus the uniform one, with a band for the whole curve.
+
+    Columns ``at`` (points in (0, 1)), ``difference`` = share of values <= at, minus at, ``band_low``, ``band_high``:
+    with probability ``band`` the whole curve of n independent uniform values stays inside. The band is binomial at
+    every point, its pointwise level chosen by simulation such that ``band`` holds jointly (Säilynoja et al. 2022).
+    """
+    n, at = len(values), np.arange(1, points) / points
+    uniform = np.random.default_rng(seed).random((draws, n))
+    counts = np.stack([np.bincount(np.ceil(u * points).astype(int), minlength=points + 1) for u in uniform])
+    counts = counts.cumsum(1)[:, 1:points]
+    # smallest two-sided tail probability along each simulated curve; its quantile is the pointwise level
+    tail = np.minimum(binom.cdf(counts, n, at), binom.sf(counts - 1, n, at)).min(1)
+    level = np.quantile(tail, 1 - band)
+    low, high = binom.ppf(level, n, at), binom.isf(level, n, at)
+    share = np.searchsorted(np.sort(values), at, side="right") / n
+    columns = {"at": at, "difference": share - at, "band_low": low / n - at, "band_high": high / n - at}
+    return pd.DataFrame(columns)
 
 
 def _binomial_band(n: int, probability: np.ndarray, band: float) -> tuple[np.ndarray, np.ndarray]:

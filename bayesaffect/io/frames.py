@@ -14,7 +14,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import atomic
 
 KEYS = ("trial", "subject", "modality")
-NAMES = (*KEYS, "stimulus", "truth")
+NAMES = (*KEYS, "stimulus", "version", "truth")
 
 
 def read_frame(path: Path) -> pd.DataFrame:

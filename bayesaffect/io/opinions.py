@@ -4,7 +4,7 @@ One row per trial and modality, CSV (comma, UTF-8) or Parquet. A modality that s
 has no row. Columns, in any order:
 
     trial, subject, modality   names; a trial has one subject
-    stimulus                   optional name
+    stimulus, version          optional names: of the clip, and of the session, recording or device
     mean_<target>              prediction of a continuous target, in rating units
     var_<target>               its predictive variance, rating units squared; without any var_ column the
                                variances count as unknown (`Opinions.variance_known` is False, 1 stands in)
@@ -77,7 +77,7 @@ class _Table:
                 where=path,
                 remedy="add the predictions",
             )
-        legal = {*KEYS, "stimulus", "quality", *(f"truth_{t}" for t in self.levels)}
+        legal = {*KEYS, "stimulus", "version", "quality", *(f"truth_{t}" for t in self.levels)}
         legal |= {f"{p}_{t}" for t in self.continuous for p in ("mean", "var", "low", "high", "truth", "spread")}
         legal |= {c for names in self.prob_columns.values() for c in names} | {c for c in columns if c.startswith("x_")}
         legal |= {"truth"} if len(self.levels) == 1 and f"truth_{next(iter(self.levels))}" not in columns else set()
@@ -162,6 +162,7 @@ class _Table:
         stimulus = self.per_trial("stimulus") if "stimulus" in self.frame else np.full(len(trials), "")
         coords = {"trial": np.asarray(trials, dtype=str), "modality": np.asarray(modalities, dtype=str)}
         coords |= {"subject": ("trial", self.per_trial("subject")), "stimulus": ("trial", stimulus)}
+        coords |= {"version": ("trial", self.per_trial("version"))} if "version" in self.frame else {}
         self.present = xr.DataArray(present, dims=("trial", "modality"), coords=coords)
         targets = [Target(t, bounds=self.scale(t)) for t in self.continuous]
         if surplus := sorted(set(self.bounds) - set(self.continuous)):

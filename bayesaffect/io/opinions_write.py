@@ -24,8 +24,9 @@ def to_frame(opinions: Opinions) -> pd.DataFrame:
     index = opinions.present
     columns = {"trial": index["trial"].values[trial], "subject": index["subject"].values[trial]}
     columns["modality"] = index["modality"].values[modality]
-    if (index["stimulus"].values.astype(str) != "").any():
-        columns["stimulus"] = index["stimulus"].values[trial]
+    for name in ("stimulus", "version"):
+        if name in index.coords and (index[name].values.astype(str) != "").any():
+            columns[name] = index[name].values[trial]
     classes = [t for t in opinions.targets if t.kind == "categorical" and t.name in opinions.log_prob]
     prefixed = len(classes) > 1 or any(":" in level for t in classes for level in t.levels)
     for target in opinions.targets:

@@ -14,7 +14,7 @@ import pandas as pd
 from bayesaffect import fusion, progress
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_text
-from bayesaffect.pipeline.fuse import LATE, load_posterior, save_posterior
+from bayesaffect.pipeline.fuse import HYBRID, LATE, save_posterior
 from bayesaffect.pipeline.opinions import of_new
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Target
@@ -59,16 +59,34 @@ def predict(
     jointly : a new person's trials are predicted together (`fusion.predict_jointly`).
     jobs : processes that read recordings.
     """
-    posteriors = _posteriors(workspace, family)
-    modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
-    targets = tuple(_target(posterior) for posterior in posteriors.values())
+    posteriors = load_posteriors(workspace / "fusion", family)
+    modalities, targets = fitted_of(posteriors)
     opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
+    return write_predictions(
+        posteriors, opinions, folder, seed=settings.seed, family=family, jointly=jointly, workspace=workspace
+    )
+
+
+def write_predictions(
+    posteriors: dict[str, az.InferenceData],
+    opinions: Opinions,
+    folder: Path,
+    *,
+    seed: int,
+    family: str = LATE,
+    jointly: bool = False,
+    workspace: Path | None = None,
+) -> Predicted:
+    """Fuse ``opinions`` with every posterior, and write what `predict` says into ``folder``.
+
+    ``workspace``: where the effects of people that were adapted to are kept, if anywhere.
+    """
     tables, paths, people, assumes = [_index(opinions)], [], {}, ""
     spent = 0.0
     for target, posterior in progress.track(list(posteriors.items()), "predict"):
         kind = _target(posterior)
         before = time.perf_counter()
-        predictive, people = _one_target(workspace, posterior, opinions, target, settings.seed, jointly)
+        predictive, people = _one_target(workspace, posterior, opinions, target, seed, jointly)
         spent += time.perf_counter() - before
         if jointly:
             assumes = fusion.assumes(posterior)
@@ -77,14 +95,14 @@ def predict(
         if family == LATE:
             tables.append(_weights(posterior, opinions, target))
         path = folder / f"{target}.nc"
-        save_posterior(fusion.to_inference_data(predictive, target, seed=settings.seed), path)
+        save_posterior(fusion.to_inference_data(predictive, target, seed=seed), path)
         paths.append(path)
     first = opinions.select(np.array([0]))
     name, posterior = next(iter(posteriors.items()))
     single = []
     for _ in range(REPEATS):
         before = time.perf_counter()
-        fusion.predict(posterior, first, target=name, seed=settings.seed)
+        fusion.predict(posterior, first, target=name, seed=seed)
         single.append(time.perf_counter() - before)
     table = pd.concat(tables, axis=1)
     paths.insert(0, write_text(folder / "predictions.csv", table.to_csv(index=False)))
@@ -100,9 +118,8 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     ------
     InputError : no trial has truth on any target of the fit.
     """
-    posteriors = _posteriors(workspace, LATE)
-    modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
-    targets = tuple(_target(posterior) for posterior in posteriors.values())
+    posteriors = load_posteriors(workspace / "fusion", LATE)
+    modalities, targets = fitted_of(posteriors)
     opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
     subject = opinions.subject.values.astype(str)
     rows = []
@@ -129,17 +146,31 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     return pd.DataFrame(rows).sort_values(["subject", "target"], ignore_index=True)
 
 
-def _posteriors(workspace: Path, family: str) -> dict[str, az.InferenceData]:
-    """Every target's posterior."""
-    found = sorted((workspace / "fusion").glob(f"{family}_*.nc"))
+def load_posteriors(folder: Path, family: str) -> dict[str, az.InferenceData]:
+    """Every target's posterior ``folder/<family>_<target>.nc``.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    found = sorted(folder.glob(f"{family}_*.nc"))
     if not found:
-        raise InputError(f"has no {family} posterior", where=workspace, remedy="run `bayesaffect fuse` first")
-    names = [path.stem.removeprefix(f"{family}_") for path in found]
-    posteriors = {name: load_posterior(workspace, name, family) for name in names}
+        raise InputError(
+            f"has no {family} posterior",
+            where=folder,
+            remedy="fit it with `bayesaffect fuse --hybrid`" if family == HYBRID else "run `bayesaffect fuse` first",
+        )
+    posteriors = {path.stem.removeprefix(f"{family}_"): az.from_netcdf(path) for path in found}
     for posterior in posteriors.values():
         for group in ("posterior", "constant_data"):  # read lazily, each prediction would go to the disk again
             posterior[group].load()
     return posteriors
+
+
+def fitted_of(posteriors: dict[str, az.InferenceData]) -> tuple[tuple[str, ...], tuple[Target, ...]]:
+    """The modalities and the targets that these posteriors were fitted to."""
+    modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
+    return modalities, tuple(_target(posterior) for posterior in posteriors.values())
 
 
 def _adapted(workspace: Path, subject: str, target: str) -> Path:
@@ -157,8 +188,9 @@ def _one_target(workspace, posterior, opinions: Opinions, target: str, seed: int
     subject = opinions.subject.values.astype(str)
     has = posterior["constant_data"]["n_used"]
     fitted = {str(s) for s, n in zip(has["subject"].values, has.values, strict=True) if n > 0}
-    adapted = {s for s in np.unique(subject) if s not in fitted and _adapted(workspace, s, target).is_file()}
-    adapted = set() if fusion.is_hybrid(posterior) else adapted
+    adapted: set[str] = set()
+    if workspace is not None and not fusion.is_hybrid(posterior):
+        adapted = {s for s in np.unique(subject) if s not in fitted and _adapted(workspace, s, target).is_file()}
     new = [s for s in np.unique(subject) if s not in fitted and s not in adapted]
     parts: list[tuple[np.ndarray, Predictive]] = []
     for name in sorted(adapted):

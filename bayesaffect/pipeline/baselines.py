@@ -1,9 +1,11 @@
-"""Baselines on hand-made features, kept in the workspace under a key of what they were made from."""
+"""Baselines that stand beside fusion; what takes long is kept in the workspace under a key of what it was made from."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,15 @@ import sklearn
 
 from bayesaffect import progress
 from bayesaffect.evaluate import baselines
+from bayesaffect.evaluate.baselines.folds import out_of_fold
 from bayesaffect.files import key
 from bayesaffect.io import store
+from bayesaffect.pipeline.fuse import fingerprint
 from bayesaffect.pipeline.settings import Settings
-from bayesaffect.types import Predictive, Trials
+from bayesaffect.types import Opinions, Predictive, Target, Trials
+from bayesaffect.uncertainty import evidential
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = Path("opinions") / "baselines"
 LEARNERS = {"linear": baselines.linear, "forest": baselines.forest}
 
@@ -40,6 +45,92 @@ def on_features(
             found[name] = store.load_predictive(path)
             advance(1)
     return found
+
+
+def on_opinions(
+    workspace: Path, settings: Settings, opinions: Opinions, groups: Sequence[Sequence[str]]
+) -> dict[str, Predictive]:
+    """Out-of-fold predictions of ``stimulus``, ``product`` and ``evidential``.
+
+    ``stimulus`` is left out where no stimulus has a name, and for wristband recordings, whose stimuli are the tasks
+    that are to be recognised. ``evidential`` is one file ``opinions/baselines/evidential-<key>.nc`` and is not made
+    again from the same opinions, features, truth, groups, seed and version of torch.
+    """
+    found = {}
+    if settings.format != "e4" and (opinions.present["stimulus"].values.astype(str) != "").any():
+        found["stimulus"] = baselines.stimulus(opinions, groups)
+    found["product"] = baselines.product(opinions, groups)
+    who = sorted(sorted(group) for group in groups), settings.seed
+    made_from = key(FORMAT, fingerprint(opinions, embedded=True), who, version("torch"))
+    path = workspace / FOLDER / f"evidential-{made_from}.nc"
+    if not path.is_file():
+        with progress.bar("evidential fusion", len(opinions.targets) * len(groups)) as advance:
+            store.save_predictive(by_evidence(opinions, groups, seed=settings.seed, advance=advance), path)
+    return found | {"evidential": store.load_predictive(path)}
+
+
+def by_evidence(
+    opinions: Opinions, groups: Sequence[Sequence[str]], *, seed: int, advance=lambda count: None
+) -> Predictive:
+    """Evidential fusion (`uncertainty.evidential`) of what the hybrid model reads, learned on the other groups.
+
+    A view is a modality's embedding; of one without, its opinion itself: log p_k - mean_j log p_j, or mean and log
+    variance. Trials without any view are left out. ``advance(1)`` is called after every fit.
+    """
+    shown = [t for t in opinions.targets if t.name in (*opinions.mean, *opinions.log_prob)]
+    stacked = {target.name: views(opinions, target) for target in shown}
+    features = {name: values for name, (values, _) in stacked.items()}
+    usable = np.all([np.isfinite(values).any(1) for values in features.values()], axis=0)
+    parts = []
+    for target in shown:
+        chosen = {"views": stacked[target.name][1], "seed": seed}
+
+        def counted(learn, *args, chosen=chosen):
+            found = learn(*args, **chosen)
+            advance(1)
+            return found
+
+        parts.append(
+            out_of_fold(
+                opinions,
+                {target.name: features[target.name]},
+                usable,
+                groups,
+                classify=functools.partial(counted, evidential.classify),
+                regress=functools.partial(counted, evidential.regress),
+            )
+        )
+    first = parts[0]
+    return Predictive(
+        opinions.targets,
+        first.subject,
+        {name: array for part in parts for name, array in part.mean.items()},
+        {name: array for part in parts for name, array in part.variance.items()},
+        {name: array for part in parts for name, array in part.log_prob.items()},
+        first.trained_on,
+    )
+
+
+def views(opinions: Opinions, target: Target) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """What each modality shows of ``target``, side by side (trial, column), NaN where it is missing; its columns."""
+    columns, slices, end = [], [], 0
+    for k, modality in enumerate(opinions.modalities):
+        here = opinions.present.values[:, k]
+        if modality in opinions.embedding:
+            values = opinions.embedding[modality].values.astype(float)
+        elif target.kind == "continuous":
+            values = opinions.mean[target.name].values[:, k, None]
+            if opinions.variance_known:
+                values = np.hstack(
+                    [values, np.log(np.where(here, opinions.variance[target.name].values[:, k], 1))[:, None]]
+                )
+        else:
+            logs = opinions.log_prob[target.name].values[:, k]
+            values = logs - logs.mean(1, keepdims=True)
+        columns.append(np.where(here[:, None], values, np.nan))
+        slices.append(slice(end, end + values.shape[1]))
+        end += values.shape[1]
+    return np.hstack(columns), tuple(slices)
 
 
 def _key(settings: Settings, trials: Trials, groups: Sequence[Sequence[str]]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayesaffect.errors import InputError
+from bayesaffect.pipeline.corrupt_quality import dead_channels, names_of, quality_left
 from bayesaffect.signals.eeg.electrodes import spline_weights
 from bayesaffect.signals.face.expression import MEASURES, STATISTICS, proxies, summarise
 from bayesaffect.types import Trials
@@ -23,11 +24,12 @@ LIMIT = 5.0  # of standardised inputs
 USELESS = 0.75  # share of a window from which on a flat signal is refused
 BRIDGED = 0.5  # share of flat EEG frames up to which they are bridged
 GREY = 128
+LAG_S = 2.0  # s by which a modality lags at strength 1
 Blocks = Callable[[xr.Dataset, float, np.random.Generator, np.ndarray], xr.Dataset]
 
 
 def corrupt(trials: Trials, modality: str, kind: str, strength: float, *, seed: int) -> Trials:
-    """Copies of the trials with one modality disturbed; truth, quality and everything else stay.
+    """Copies of the trials with one modality disturbed; truth and all else stay.
 
     Inputs must be those of `standardise`. Kinds, with strength s in (0, 1]:
 
@@ -43,8 +45,12 @@ def corrupt(trials: Trials, modality: str, kind: str, strength: float, *, seed: 
     - ``channels``: the share s of the channels (not the last two) is dead all the time: EEG interpolated from the
       others, signals of physiology invalid.
     - ``missing``: not present, whatever the strength.
+    - ``shift``: the modality lags the clip by 2 s seconds, to the nearest frame or sample: what frames and series hold
+      at time t was there at t - 2 s, and before that the first value. Features of physiology, summaries of a window,
+      stay.
 
-    A face's features and units are measured again on the disturbed pictures and put on the subject's scale.
+    A face's features and units are measured again on the disturbed pictures and put on the subject's scale. The
+    quality follows where the disturbance says what it is (`quality_left`), and stays elsewhere.
 
     Raises
     ------
@@ -66,11 +72,13 @@ def corrupt(trials: Trials, modality: str, kind: str, strength: float, *, seed: 
     changed = KINDS[family][kind](block, strength, rng, trials.subject.values)
     gone = kind == "missing" or (family == "eeg" and strength > (USELESS if kind == "flat" else 1))
     if family == "physio" and "features" in changed:
-        valid = [str(n).endswith("_valid") for n in _names(changed)]
+        valid = [str(n).endswith("_valid") for n in names_of(changed)]
         gone = gone or (any(valid) and not changed["features"].values[here][:, valid].any())
     if gone:
         present.values[:, column] = False
     left = present.values[:, column]
+    quality = trials.quality.copy(deep=True)
+    quality.values[:, column] *= quality_left(trials, modality, changed, kind=kind, strength=strength)
 
     def blank(array: xr.DataArray) -> xr.DataArray:
         values = array.values.copy()
@@ -78,16 +86,11 @@ def corrupt(trials: Trials, modality: str, kind: str, strength: float, *, seed: 
         return array.copy(data=values)
 
     inputs = {**trials.inputs, modality: changed.map(blank, keep_attrs=True)}
-    return replace(trials, inputs=inputs, present=present, quality=trials.quality.where(present, 0.0))
+    return replace(trials, inputs=inputs, present=present, quality=quality.where(present, 0.0))
 
 
 def _clipped(array: xr.DataArray, values: np.ndarray) -> xr.DataArray:
     return array.copy(data=np.clip(values, -LIMIT, LIMIT).astype(array.dtype))
-
-
-def _names(block: xr.Dataset) -> list[str]:
-    """Names of the features; none where they have no names."""
-    return [str(n) for n in block["feature"].values] if "feature" in block.coords else []
 
 
 def _same(block, strength, rng, subject):
@@ -100,6 +103,33 @@ def _held(values: np.ndarray, strength: float) -> np.ndarray:
     held = values.copy()
     held[..., first:] = values[..., [max(first - 1, 0)]]
     return held
+
+
+def _lagged(block: xr.Dataset, names: tuple[str, ...], dim: str, strength: float) -> xr.Dataset:
+    """``block`` whose ``names`` come 2 s x ``strength`` later along ``dim``, seconds; the first value is held.
+
+    To the nearest sample: the mean of two neighbours would be calmer than any that was measured, and networks notice.
+    """
+    there = [name for name in names if name in block and dim in block[name].dims]
+    if not there:
+        return block
+    at = block[dim].values.astype(float)
+    step = (at[-1] - at[0]) / (at.size - 1) if at.size > 1 else 1.0
+    later = int(np.floor(LAG_S * strength / step + 0.5))
+    return block.assign(
+        {
+            name: block[name].copy(data=block[name].isel({dim: np.maximum(np.arange(at.size) - later, 0)}).values)
+            for name in there
+        }
+    )
+
+
+def _eeg_shift(block, strength, rng, subject):
+    return _lagged(_lagged(block, ("maps",), "frame", strength), ("raw",), "time", strength)
+
+
+def _physio_shift(block, strength, rng, subject):
+    return _lagged(block, ("series",), "time", strength)
 
 
 def _eeg_noise(block, strength, rng, subject):
@@ -130,7 +160,7 @@ def _eeg_flat(block, strength, rng, subject):
 def _eeg_channels(block, strength, rng, subject):
     """Dead channels as the mean of the others with the sizes of the splines' weights: power has no sign."""
     names = tuple(str(n) for n in block["channel"].values)
-    count = min(max(round(strength * len(names)), 1), len(names) - 2)
+    count = dead_channels(len(names), strength)
     maps = block["maps"].values.copy()
     changed = {}
     for person in np.unique(subject):  # a cap sits once per session
@@ -155,7 +185,7 @@ def _physio_noise(block, strength, rng, subject):
         if name in block:
             values = block[name].values + size * strength * rng.standard_normal(block[name].shape)
             if name == "features":
-                flags = [n.endswith("_valid") for n in _names(block)] or [False] * values.shape[1]
+                flags = [n.endswith("_valid") for n in names_of(block)] or [False] * values.shape[1]
                 values[:, flags] = block[name].values[:, flags]
             changed[name] = _clipped(block[name], values)
     return block.assign(changed)
@@ -164,12 +194,12 @@ def _physio_noise(block, strength, rng, subject):
 def _physio_flat(block, strength, rng, subject):
     if "series" in block:
         block = block.assign(series=block["series"].copy(data=_held(block["series"].values, strength)))
-    signals = [n.removesuffix("_valid") for n in _names(block) if n.endswith("_valid")]
+    signals = [n.removesuffix("_valid") for n in names_of(block) if n.endswith("_valid")]
     return _invalid(block, [s for s in signals if s != "temperature"]) if strength > USELESS else block
 
 
 def _physio_channels(block, strength, rng, subject):
-    signals = [n.removesuffix("_valid") for n in _names(block) if n.endswith("_valid")]
+    signals = [n.removesuffix("_valid") for n in names_of(block) if n.endswith("_valid")]
     count = min(max(round(strength * len(signals)), 1), len(signals))
     return _invalid(block, [signals[k] for k in rng.permutation(len(signals))[:count]])
 
@@ -208,27 +238,37 @@ def _face_flat(block, strength, rng, subject):
     return _again(block, frozen, subject)
 
 
+def _face_shift(block, strength, rng, subject):
+    return _measured(block, _lagged(block, ("crops", "visible", "units"), "frame", strength), subject)
+
+
 def _again(block: xr.Dataset, change: Callable[[np.ndarray], np.ndarray], subject: np.ndarray) -> xr.Dataset:
     """The block with changed crops, its features and units measured on them and scaled as the usual ones were."""
-    crops, visible = block["crops"].values, block["visible"].values > 0
-    other = np.stack([change(trial.astype(np.float32)) for trial in crops]).round().astype(crops.dtype)
-    changed = {"crops": block["crops"].copy(data=other)}
+    crops = block["crops"]
+    other = np.stack([change(trial.astype(np.float32)) for trial in crops.values]).round().astype(crops.dtype)
+    return _measured(block, block.assign(crops=crops.copy(data=other)), subject)
+
+
+def _measured(block: xr.Dataset, strange: xr.Dataset, subject: np.ndarray) -> xr.Dataset:
+    """``strange`` with features and units of its own pictures, on the scale of those of ``block``."""
     ours = [f"{m}_{s}" for m in MEASURES for s in STATISTICS]
-    if _names(block) != ours:  # units by another program: it would have to look at the pictures
-        return block.assign(changed)
-    seen = visible.any(1)
-    usual = [proxies(*trial) for trial in zip(crops[seen], visible[seen], strict=True)]
-    strange = [proxies(*trial) for trial in zip(other[seen], visible[seen], strict=True)]
-    tables = [np.full((len(crops), len(ours)), np.nan) for _ in range(2)]
-    for table, tracks in zip(tables, (usual, strange), strict=True):
-        table[seen] = np.stack([summarise(track).values for track in tracks])
-    changed["features"] = _clipped(block["features"], _rescaled(*tables, subject))
+    if (
+        names_of(block) != ours or "crops" not in block
+    ):  # units by another program: it would have to look at the pictures
+        return strange
+    seen = (block["visible"].values > 0).any(1) & (strange["visible"].values > 0).any(1)
+    shape = (len(seen), block.sizes["frame"], len(MEASURES))
+    tables = [np.full((len(seen), len(ours)), np.nan) for _ in range(2)]
+    courses = [np.full(shape, np.nan) for _ in range(2)]
+    for each, table, course in zip((block, strange), tables, courses, strict=True):
+        pictures, visible = each["crops"].values, each["visible"].values > 0
+        for k in np.flatnonzero(seen):
+            track = proxies(pictures[k], visible[k])
+            table[k], course[k] = summarise(track).values, track.values
+    changed = {"features": _clipped(block["features"], np.nan_to_num(_rescaled(*tables, subject)))}
     if "units" in block:
-        courses = [np.full((len(crops), *usual[0].shape), np.nan) for _ in range(2)]
-        for course, tracks in zip(courses, (usual, strange), strict=True):
-            course[seen] = np.stack([track.values for track in tracks])
         changed["units"] = _clipped(block["units"], np.nan_to_num(_rescaled(*courses, subject)))
-    return block.assign(changed)
+    return strange.assign(changed)
 
 
 def _rescaled(usual: np.ndarray, strange: np.ndarray, subject: np.ndarray) -> np.ndarray:
@@ -244,7 +284,19 @@ def _rescaled(usual: np.ndarray, strange: np.ndarray, subject: np.ndarray) -> np
 
 
 KINDS: dict[str, dict[str, Blocks]] = {
-    "eeg": {"noise": _eeg_noise, "flat": _eeg_flat, "channels": _eeg_channels, "missing": _same},
-    "face": {"noise": _face_noise, "occlusion": _face_occlusion, "flat": _face_flat, "missing": _same},
-    "physio": {"noise": _physio_noise, "flat": _physio_flat, "channels": _physio_channels, "missing": _same},
+    "eeg": {"noise": _eeg_noise, "flat": _eeg_flat, "channels": _eeg_channels, "missing": _same, "shift": _eeg_shift},
+    "face": {
+        "noise": _face_noise,
+        "occlusion": _face_occlusion,
+        "flat": _face_flat,
+        "missing": _same,
+        "shift": _face_shift,
+    },
+    "physio": {
+        "noise": _physio_noise,
+        "flat": _physio_flat,
+        "channels": _physio_channels,
+        "missing": _same,
+        "shift": _physio_shift,
+    },
 }

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import arviz as az
 import numpy as np
+import xarray as xr
 
-from bayesaffect import __version__, fusion, progress
+from bayesaffect import __version__, fusion, progress, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, key, write_json
 from bayesaffect.io import store
+from bayesaffect.pipeline.opinions import unlabelled
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive
 
@@ -47,7 +49,8 @@ def fuse(
     opinions : group -> the opinions fusion may use when that group is tested; ``None`` -> out-of-fold
         opinions of everybody, for the posterior that is reported. Embeddings in them are what the hybrid model reads.
     groups : subject groups; the subjects of a group are predicted by a fusion that has not seen them, as new
-        people drawn from the population.
+        people drawn from the population. Where opinions are held out by something else (``held_out_by``), groups of
+        that; people are then known, and a part of the sessions before which nothing is known is not predicted.
 
     Every fit is kept in the workspace under a key of what it was made from, and is not repeated.
     """
@@ -73,10 +76,15 @@ def fuse(
                 advance(1)
                 parts = []
                 for k, members in enumerate(groups):
+                    if not predictable(opinions(k), target.name, members):
+                        advance(1)
+                        continue
                     part, verdict = _fold(workspace, settings, opinions(k), target.name, members, family)
                     note(f"{called}, fold {k + 1} of {len(groups)}", verdict)
                     parts.append(part)
                     advance(1)
+                if not parts:
+                    raise InputError(f"no trial of {target.name!r} can be predicted", remedy="use fewer folds")
                 fused[family].append(Predictive.concat(parts))
     found = {family: _in_order(_merge(parts), whole) for family, parts in fused.items()}
     for family, predictive in found.items():
@@ -108,11 +116,15 @@ def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str,
         known = json.loads(stamp.read_text(encoding="utf-8"))
         if known["key"] == made_from:
             return az.from_netcdf(path), known
-    posterior = _fit(workspace, settings, opinions, target, (), family)
-    known = {"key": made_from, **_verdict(posterior)}
-    save_posterior(posterior, path)
-    write_json(stamp, known)
-    return az.from_netcdf(path), known
+    usual = path == posterior_path(workspace, target, family)  # others lie where their own call looks for them
+    for name, posterior in _fits(workspace, settings, opinions, (), target, family).items():
+        if name != target and not usual:
+            continue
+        other = path if name == target else posterior_path(workspace, name, family)
+        save_posterior(posterior, other)
+        known = {"key": _key(settings, opinions, name, family), **_verdict(posterior)}
+        write_json(other.with_suffix(".json"), known)
+    return az.from_netcdf(path), json.loads(stamp.read_text(encoding="utf-8"))
 
 
 def save_posterior(posterior, path: Path):
@@ -135,13 +147,18 @@ def fold_posterior(
 ) -> az.InferenceData:
     """The fit without the subjects ``members``, made now unless it lies in the workspace; `fusion.predict` takes it.
 
+    Where ``opinions`` are held out by something else, ``members`` are names of that. `subjects` says what
+    `fusion.predict` has to be told.
+
     ``opinions`` are those that fusion may use when ``members`` are tested. Of the groups of a fit, ``posterior`` and
     ``constant_data`` are kept.
     """
-    path = _fold_path(workspace, settings, opinions, target, members, family)
-    kept = path.with_name(f"{path.stem}-posterior.nc")
-    if not kept.is_file():
-        _fit_fold(workspace, settings, opinions, target, members, family)
+    kept = _kept(_fold_path(workspace, settings, opinions, target, members, family))
+    if not (kept.is_file() and kept.with_suffix(".json").is_file()):
+        for name, posterior in _fits(workspace, settings, *_without(opinions, members), target, family).items():
+            path = _kept(_fold_path(workspace, settings, opinions, name, members, family))
+            save_posterior(fusion.reduced(posterior), path)
+            write_json(path.with_suffix(".json"), _verdict(posterior))
     return az.from_netcdf(kept)
 
 
@@ -151,26 +168,27 @@ def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, 
     stamp = path.with_suffix(".json")
     if path.is_file() and stamp.is_file():
         return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))
-    posterior = _fit_fold(workspace, settings, opinions, target, members, family)
-    tested = opinions.select(opinions.subject.isin(list(members)).values)
-    predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed)
+    posterior = fold_posterior(workspace, settings, opinions, target, members, family)
+    tested = opinions.select(splits.tested(opinions, members))
+    predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed, subjects=subjects(opinions))
+    if opinions.held_out_by != splits.SUBJECT:
+        predictive = replace(predictive, trained_on=_seen(opinions, tested, target, members))
     store.save_predictive(predictive, path)
-    verdict = _verdict(posterior)
+    verdict = json.loads(_kept(path).with_suffix(".json").read_text(encoding="utf-8"))
     write_json(stamp, verdict)
     return predictive, verdict
 
 
 def _fold_path(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family):
-    name = f"{target}-{_key(settings, opinions, target, family, sorted(members))}"
+    by = opinions.held_out_by
+    apart = () if by == splits.SUBJECT else (by, opinions.unit.values.tolist())
+    name = f"{target}-{_key(settings, opinions, target, family, sorted(members), *apart)}"
     return workspace / "fusion" / "folds" / f"{name}.nc"
 
 
-def _fit_fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family):
-    """Fit without ``members`` and keep what predictions need of it."""
-    posterior = _fit(workspace, settings, opinions, target, members, family)
-    path = _fold_path(workspace, settings, opinions, target, members, family)
-    save_posterior(fusion.reduced(posterior), path.with_name(f"{path.stem}-posterior.nc"))
-    return posterior
+def _kept(path: Path) -> Path:
+    """Where the posterior of a fold lies, by where its predictions do."""
+    return path.with_name(f"{path.stem}-posterior.nc")
 
 
 def _verdict(posterior) -> dict[str, list]:
@@ -178,7 +196,44 @@ def _verdict(posterior) -> dict[str, list]:
     return {"failures": list(fusion.gate(posterior).failures), "refused": fusion.refused(posterior)}
 
 
-def _fit(workspace: Path, settings: Settings, opinions: Opinions, target: str, held_out: Sequence[str], family: str):
+def subjects(opinions: Opinions) -> str:
+    """Whether tested people are new (``population``) or ``known`` to the fit by other trials of theirs."""
+    return "population" if opinions.held_out_by == splits.SUBJECT else "known"
+
+
+def predictable(opinions: Opinions, target: str, members: Sequence[str]) -> bool:
+    """Whether anything can be learnt from when a group is tested; before the first part of a session nothing can."""
+    if opinions.held_out_by != splits.UNIT["time"]:
+        return True
+    known = splits.learnt(opinions, members) & _known(opinions, target) & opinions.present.values.any(1)
+    return bool(known.any() and splits.tested(opinions, members).any())
+
+
+def _known(opinions: Opinions, target: str) -> np.ndarray:
+    truth = opinions.truth[target].values
+    return truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
+
+
+def _without(opinions: Opinions, members: Sequence[str]) -> tuple[Opinions, tuple[str, ...]]:
+    """The opinions without truths that may not be learnt from, and the subjects that are held out as a whole."""
+    if opinions.held_out_by == splits.SUBJECT:
+        return opinions, tuple(members)
+    return unlabelled(opinions, ~splits.learnt(opinions, members)), ()
+
+
+def _seen(opinions: Opinions, tested: Opinions, target: str, members: Sequence[str]) -> xr.DataArray:
+    """Units whose truth the fit has seen, for every tested trial."""
+    unit, dim = opinions.unit.values.astype(str), f"trained_{opinions.held_out_by}"
+    names = np.unique(unit)
+    seen = np.isin(names, unit[splits.learnt(opinions, members) & _known(opinions, target)])
+    trial = tested.present["trial"].values
+    return xr.DataArray(np.tile(seen, (trial.size, 1)), dims=("trial", dim), coords={"trial": trial, dim: names})
+
+
+def _fits(
+    workspace: Path, settings: Settings, opinions: Opinions, held_out: Sequence[str], target: str, family: str
+) -> dict:
+    """Target -> posterior: of ``target``, and where targets are fitted jointly of all others, too."""
     given = {
         "sampling": settings.sampling,
         "seed": settings.seed,
@@ -186,14 +241,17 @@ def _fit(workspace: Path, settings: Settings, opinions: Opinions, target: str, h
         "cache": workspace / "fusion" / "compiled",
     }
     if family == HYBRID:
-        return fusion.fit_hybrid(opinions, target, **given)
+        return {target: fusion.fit_hybrid(opinions, target, **given)}
+    if settings.joint and len(opinions.targets) > 1:
+        return fusion.fit_joint(opinions, model=settings.model, **given)
     continuous = opinions.target(target).kind == "continuous"
-    return fusion.fit(opinions, target, model=settings.model if continuous else None, **given)
+    return {target: fusion.fit(opinions, target, model=settings.model if continuous else None, **given)}
 
 
 def _key(settings: Settings, opinions: Opinions, target: str, family: str, *parts) -> str:
     asked = [asdict(settings.sampling), settings.seed, target, family]
     model = asdict(settings.model) if family == LATE and opinions.target(target).kind == "continuous" else None
+    asked += ["joint"] if settings.joint and family == LATE else []
     return key(__version__, *asked, model, fingerprint(opinions, embedded=family == HYBRID), *parts)
 
 

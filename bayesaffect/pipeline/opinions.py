@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
-from bayesaffect import fusion
+from bayesaffect import fusion, splits
 from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
@@ -32,11 +33,20 @@ def with_trials(opinions: Opinions, trials: Trials) -> Opinions:
     return replace(opinions, embedding={})
 
 
+def unlabelled(opinions: Opinions, rows: np.ndarray) -> Opinions:
+    """The opinions without the truth of some trials (bool mask); everything keeps its shape."""
+    truth = opinions.truth.copy()
+    for target in opinions.targets:
+        nothing = -1 if target.kind == "categorical" else np.nan
+        truth[target.name] = opinions.truth[target.name].where(~xr.DataArray(rows, dims="trial"), nothing)
+    return replace(opinions, truth=truth)
+
+
 def of_study(workspace: Path, settings: Settings) -> Opinions:
     """Everybody's out-of-fold opinions, from what the workspace holds; the data set itself is not opened."""
     if settings.format == "opinions":
-        return tables.read_table(Path(settings.dataset), **settings.reading)
-    trials = joined(workspace)
+        return training.apart(settings, tables.read_table(Path(settings.dataset), **settings.reading))
+    trials = training.apart(settings, joined(workspace))
     paths = {m: workspace / "opinions" / f"{m}.nc" for m in trials.modalities}
     if lacking := [m for m, path in paths.items() if not path.is_file()]:
         raise InputError(f"has no opinions of {lacking[0]}", where=workspace, remedy="run `bayesaffect train` first")
@@ -59,7 +69,9 @@ def of_new(
     ``modalities`` and ``targets`` are the fit's, and what is returned has them, in their order.
 
     Recordings are read as the study's were and kept in ``WORKSPACE/new``. A person of the study is predicted by the
-    networks that have not seen this person, a new one by those of all folds together.
+    networks that have not seen this person, a new one by those of all folds together. Where the study holds out stimuli
+    or versions, that goes for those instead of people; in a study across time or within subjects new recordings are
+    later ones, and predicted by all.
 
     Raises
     ------
@@ -80,7 +92,7 @@ def of_new(
     study = joined(workspace)
     work = training.lay_out(settings, study, Execution(workspace / training.FOLDER, settings.nested, 1))
     record = json.loads(done.read_text(encoding="utf-8"))["recalibration"]
-    trials = _completed(trials, study)
+    trials = splits.as_new(_completed(trials, study), settings.protocol)
     said = by_networks(work, trials, recalibration=record, names=list(study.modalities))
     if not said:
         raise InputError("has no trial with a modality of the study", where=source, remedy="see `prepare --list`")

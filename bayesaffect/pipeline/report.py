@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,12 +18,14 @@ import xarray as xr
 from bayesaffect import __version__, fusion
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
-from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused
+from bayesaffect.pipeline.baselines import on_opinions
+from bayesaffect.pipeline.examine import examine
+from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused, fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.summary import sentences
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.page import write_report
-from bayesaffect.types import Omission, Opinions, Predictive
+from bayesaffect.types import Omission, Opinions, Predictive, Trials
 
 DRAWS = {
     "ensemble": "pass without dropout",
@@ -38,16 +42,19 @@ PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "ne
 class Evidence:
     """What the stages before left: opinions and their groups, predictions per model, posteriors, and the rest.
 
-    ``on_features``: predictions of the baselines that read hand-made features, by name.
+    ``opinions``: group -> the opinions that fusion may use when it is tested, ``None`` -> everybody's, as `fuse` takes
+    them; ``on_features``: predictions of the baselines that read hand-made features, by name; ``trials``: those of
+    recordings.
     """
 
-    opinions: Opinions
+    opinions: Callable[[int | None], Opinions]
     groups: Sequence[Sequence[str]]
     networks: Mapping[str, Predictive]
     fused: Fused
     omissions: tuple[Omission, ...] = ()
     learning_curves: pd.DataFrame | None = None
     on_features: Mapping[str, Predictive] = field(default_factory=dict)
+    trials: Trials | None = None
 
 
 def single(opinions: Opinions) -> dict[str, Predictive]:
@@ -62,13 +69,15 @@ def single(opinions: Opinions) -> dict[str, Predictive]:
 
 def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: str) -> tuple[Path, Findings]:
     """Score every model and write the page, figures and tables into ``WORKSPACE/report``."""
-    opinions = evidence.opinions
+    opinions = evidence.opinions(None)
+    singles = single(opinions)
     models = {
         **evidence.networks,
         "prior": baselines.prior_only(opinions, evidence.groups),
         **order(settings, evidence),
         **evidence.on_features,
         "equal": baselines.equal_weights(opinions),
+        **on_opinions(workspace, settings, opinions, evidence.groups),
         "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
         LATE: evidence.fused.late,
         **({} if evidence.fused.hybrid is None else {HYBRID: evidence.fused.hybrid}),
@@ -81,6 +90,9 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
             if rival != LATE
         ],
         ignore_index=True,
+    )
+    examined = examine(
+        workspace, settings, evidence.opinions, evidence.groups, models=models, singles=singles, trials=evidence.trials
     )
     weights = {name: shares(posterior, opinions) for name, posterior in evidence.fused.posteriors.items()}
     findings = Findings(
@@ -103,16 +115,31 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         weights=weights,
         posteriors=evidence.fused.posteriors,
         learning_curves=evidence.learning_curves,
+        sheets=examined.sheets,
+        cautions=examined.cautions,
+        notes=examined.notes,
+        hashes=hashes(settings, opinions),
         versions={"bayesaffect": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     )
     return write_report(findings, workspace / "report"), findings
 
 
+def hashes(settings: Settings, opinions: Opinions) -> dict[str, str]:
+    """What the fusion was made from -> SHA-256, the first 16 digits: settings, and everything in the opinions."""
+    given = {name: value for name, value in asdict(settings).items() if name != "dataset"}
+    text = json.dumps(given, sort_keys=True, default=str)
+    return {
+        "settings": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "opinions": fingerprint(opinions, embedded=True),
+    }
+
+
 def order(settings: Settings, evidence: Evidence) -> dict[str, Predictive]:
     """The control that knows only when in the session a trial took place; a table has no session."""
-    if evidence.opinions.trained_on is None:
+    opinions = evidence.opinions(None)
+    if opinions.trained_on is None:
         return {}
-    return {"order": baselines.order_only(evidence.opinions, evidence.groups, seed=settings.seed)}
+    return {"order": baselines.order_only(opinions, evidence.groups, seed=settings.seed)}
 
 
 def shares(posterior: az.InferenceData, opinions: Opinions | None = None) -> xr.DataArray:
@@ -148,7 +175,7 @@ def _dependence(posteriors: Mapping) -> dict[str, str]:
 
 def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     """What a reviewer asks first, in sentences."""
-    opinions, k = evidence.opinions, len(evidence.groups)
+    opinions, k = evidence.opinions(None), len(evidence.groups)
     table = opinions.trained_on is None
     lines = {
         "Data": f"{Path(settings.dataset).name}, read as {settings.format}: {opinions.present.sizes['trial']} trials "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
+from bayesaffect import splits
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import Model, Sampling
 from bayesaffect.io import store
@@ -14,7 +15,7 @@ from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.training import Training
 
 BASELINES = ("trials", "neutral")
-LOSO = "loso"
+LOSO = splits.LOSO
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,13 @@ class Settings:
         the neutral clips of the data set (a new person then needs a resting recording instead of many trials).
     extraction, ensemble, training, sampling : settings of the stages.
     model : likelihood and pooling of continuous targets.
+    joint : fit the late models of all targets as one, in which a subject's reliabilities are shared (`fusion.joint`).
     hybrid : fit the hybrid model beside the late one, where modalities have features.
     networks : plug-ins, modality (or ``early``) -> ``package.module:callable``, in place of the networks built in.
-    folds : number of subject groups K of the cross-validation, or ``"loso"``: leave one subject out.
+    protocol : what folds hold apart (`splits.UNIT`): ``subject``, ``elicitor``, ``version``, ``time`` or ``within``.
+    folds : number of subject groups K of the cross-validation, or ``"loso"``: leave one subject out; of groups of
+        stimuli, parts of sessions or folds inside subjects, as the protocol says.
+    robustness : disturb every modality at test time for the page; it takes minutes.
     nested : train fusion on opinions of networks that saw neither the test group nor the subject in question.
     seed : from which every random number of the study follows.
     """
@@ -45,18 +50,34 @@ class Settings:
     training: Training = field(default_factory=Training)
     sampling: Sampling = field(default_factory=Sampling)
     model: Model = field(default_factory=Model)
+    joint: bool = False
     hybrid: bool = False
     networks: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = splits.SUBJECT
     folds: int | str = 5
+    robustness: bool = True
     nested: bool = True
     seed: int = 0
 
     def __post_init__(self):
         if self.folds != LOSO and not (isinstance(self.folds, int) and self.folds >= 2):
             raise InputError(f"folds is {self.folds!r}", remedy=f"give a number of groups from 2, or {LOSO}")
+        if self.protocol not in splits.UNIT:
+            names = ", ".join(splits.UNIT)
+            raise InputError(f"there is no protocol {self.protocol!r}", remedy=f"choose one of {names}")
+        if self.protocol in ("time", "within") and self.folds == LOSO:
+            raise InputError(
+                f"{splits.OPTION[self.protocol]} has no subjects to leave out", remedy="give a number of folds"
+            )
         if self.baseline not in BASELINES:
             raise InputError(f"there is no baseline {self.baseline!r}", remedy=f"choose one of {', '.join(BASELINES)}")
-        if self.nested and self.folds == 2 and self.format != "opinions":
+        if self.protocol == "time" and self.folds == 2 and self.format != "opinions":
+            raise InputError(
+                "across-time learns networks from the first part of a session, fusion from the second, and tests on "
+                "what follows",
+                remedy="use --folds 3 or more",
+            )
+        if self.nested and self.folds == 2 and self.format != "opinions" and self.protocol != "version":
             raise InputError(
                 "nested fits hold out two groups of subjects at a time, and 2 folds leave none to learn from",
                 remedy="use --folds 3 or more, or --flat",
@@ -79,9 +100,10 @@ def from_options(
     format : ``None`` for ``description`` where the data set is a .toml file, and ``mahnob`` otherwise.
     window : seconds of each trial that are analysed; for ``e4`` the length of the windows (step: half of it).
     align : session folders only, how the video is placed: ``audio-clock`` or ``centred``.
-    given : ``baseline``, ``networks``, ``folds``, ``nested``, ``seed``, ``face_backend``, ``eeg_input``,
-        ``minimum_quality``, ``members``, ``passes``, ``epochs``, ``draws`` (and as many warm-up iterations),
-        ``chains``, ``engine``, ``likelihood``, ``pooling``, ``gains``, ``hybrid``; those left out keep their defaults.
+    given : ``baseline``, ``networks``, ``protocol`` (a short name, or as commands spell it), ``folds``, ``nested``,
+        ``seed``, ``face_backend``, ``eeg_input``, ``minimum_quality``, ``members``, ``passes``, ``epochs``, ``draws``
+        (and as many warm-up iterations), ``chains``, ``engine``, ``likelihood``, ``pooling``, ``gains``, ``hybrid``;
+        those left out keep their defaults.
     """
     format = format or ("description" if dataset.suffix.lower() == ".toml" else "mahnob")
     reading = dict(reading or {})
@@ -114,6 +136,8 @@ def change(settings: Settings, **given) -> Settings:
         if "draws" in chosen:
             chosen["tune"] = chosen["draws"]
         settings = replace(settings, **{place: replace(getattr(settings, place), **chosen)})
+    if "protocol" in given:
+        given["protocol"] = splits.parse(given["protocol"])
     return replace(settings, **given)
 
 

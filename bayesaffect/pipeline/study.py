@@ -24,7 +24,8 @@ from bayesaffect.types import Opinions, Trials
 from bayesaffect.uncertainty.crossfit import CrossFit, Execution
 
 # models of every report
-RESERVED = {"late", "hybrid", "early", "equal", "prior", "stacking", "order", "linear", "forest"}
+RESERVED = {"late", "hybrid", "early", "equal", "product", "evidential", "stimulus", "prior", "stacking", "order"}
+RESERVED |= {"linear", "forest"}
 
 
 def run(
@@ -63,13 +64,14 @@ def fuse_and_report(
         fused = fuse(workspace, settings, opinions, groups)
     with stages.timed(workspace, "report"):
         evidence = Evidence(
-            opinions(None),
+            opinions,
             groups,
             cross.out_of_fold,
             fused,
             trials.omissions,
             training.learning_curves(workspace, settings),
             on_features(workspace, settings, trials, groups),
+            trials,
         )
         return report(workspace, settings, evidence, command=command)
 
@@ -84,7 +86,7 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
     study_settings.save(settings, workspace)
     with stages.timed(workspace, "fuse"):
         fused = fuse(workspace, settings, lambda group: opinions, groups)
-    evidence = Evidence(opinions, groups, single(opinions), fused)
+    evidence = Evidence(lambda group: opinions, groups, single(opinions), fused)
     with stages.timed(workspace, "report"):
         return report(workspace, settings, evidence, command=command)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayesaffect.pipeline.fuse import HYBRID, LATE
+from bayesaffect.report.findings import HEADS, natural
 from bayesaffect.types import Target
 
-SHOWN = {"categorical": ("accuracy", "auroc", "nll", "ece"), "continuous": ("rmse", "ccc", "nll")}
+SHOWN = {"categorical": ("accuracy", "auroc", "nll"), "continuous": ("rmse", "ccc", "nll")}
 NAMES = {"auroc": "AUROC", "nll": "NLL", "ece": "ECE", "rmse": "RMSE", "ccc": "CCC"}
+UNSEEN = "people never seen before"
+_ASKED, _WELL, _SURE, _SENSOR, _WHOM = HEADS
+_LISTED = 6
 
 
 def sentences(
@@ -21,26 +26,78 @@ def sentences(
     *,
     targets: Sequence[Target],
     modalities: Sequence[str],
+    records: pd.DataFrame | None = None,
+    unseen: str = UNSEEN,
 ) -> tuple[str, ...]:
-    """One sentence per target on the fused scores, then comparison, coverage and weights."""
+    """What was asked, how well, how sure, which sensor to believe, for whom it fails; each sentence after its head.
+
+    Parameters
+    ----------
+    scores, differences : as `evaluate.summary.score_table` and `paired_difference` of late fusion against every model.
+    weights : target -> shares (sample, subject, modality).
+    records : flat scores per subject (fold, subject, model, target, score, value, trials); without them nothing is
+        said about single people.
+    unseen : what is new about the trials that were predicted, in words.
+    """
     table = scores.set_index(["model", "target", "score"])
-    lines = [_scores(table, target) for target in targets]
-    lines += [_comparison(table, differences, target, modalities) for target in targets]
-    lines += [_hybrid(differences, target) for target in targets]
-    lines += [_order(differences, target) for target in targets]
-    lines += [_features(differences, target) for target in targets]
-    lines += [_coverage(table, target) for target in targets if target.kind == "continuous"]
-    lines += [_weights(weights[target.name], target) for target in targets if target.name in weights]
-    return tuple(line for line in lines if line)
+    lines = {head: [] for head in HEADS}
+    lines[_ASKED].append(_question(targets, modalities, unseen))
+    for target in targets:
+        parts = {
+            _WELL: (
+                _guessing(differences, target),
+                _scores(table, target),
+                _comparison(table, differences, target, modalities),
+                _hybrid(differences, target),
+                _stimulus(differences, target),
+                _order(differences, target),
+                _features(differences, target),
+            ),
+            _SURE: (_coverage(table, target) if target.kind == "continuous" else _calibration(table, target),),
+            _SENSOR: (_weights(weights[target.name]) if target.name in weights else "",),
+            _WHOM: ("" if records is None else _people(records, target),),
+        }
+        for head, told in parts.items():
+            if text := " ".join(part for part in told if part):
+                lines[head].append(f"{_name(target)}: {text}")
+    return tuple(f"{head}: {line}" for head in HEADS for line in lines[head])
+
+
+def _question(targets: Sequence[Target], modalities: Sequence[str], unseen: str) -> str:
+    named = [
+        f"{t.name} (rated {t.bounds[0]:g} to {t.bounds[1]:g})"
+        if t.kind == "continuous"
+        else f"{t.name} ({' or '.join(t.levels) if len(t.levels) == 2 else f'one of {len(t.levels)}'})"
+        for t in targets
+    ]
+    return f"Can {_and(named)} of {unseen} be told from {_and(modalities)}, and how sure can one be?"
+
+
+def _guessing(differences: pd.DataFrame, target: Target) -> str:
+    """The fused model against ``prior``, which knows no signal at all."""
+    row = _difference(differences, target, "prior")
+    if row is None:
+        return ""
+    told = f"NLL of fusion minus that of guessing {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] nats per trial"
+    if row.high < 0:
+        return f"better than guessing without any signal ({told})."
+    if row.low > 0:
+        return f"worse than guessing ({told}); do not use these predictions."
+    return (
+        f"not better than guessing ({told}); either the signals say nothing about {target.name}, or there are "
+        "too few people to tell."
+    )
 
 
 def _scores(table: pd.DataFrame, target: Target) -> str:
-    shown = [
-        f"{NAMES.get(score, score)} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
-        for score in SHOWN[target.kind]
-        if (row := _row(table, LATE, target, score)) is not None
-    ]
-    return f"{target.name.capitalize()} of people never seen before: fused {', '.join(shown)}."
+    shown = []
+    for score in SHOWN[target.kind]:
+        if (row := _row(table, LATE, target, score)) is None:
+            continue
+        guess = _row(table, "prior", target, score) if score in ("accuracy", "rmse") else None
+        beside = "" if guess is None or not np.isfinite(guess.value) else f" (guessing: {guess.value:.3f})"
+        shown.append(f"{NAMES.get(score, score)} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}]{beside}")
+    return f"Fused {', '.join(shown)}." if shown else ""
 
 
 def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, modalities: Sequence[str]) -> str:
@@ -49,75 +106,128 @@ def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, 
     if not single:
         return ""
     best = min(single, key=single.get)
-    rows = differences[(differences.b == best) & (differences.target == target.name) & (differences.score == "nll")]
-    if rows.empty:
+    row = _difference(differences, target, best)
+    if row is None:
         return ""
-    row = rows.iloc[0]
     verdict = "better than" if row.high < 0 else "worse than" if row.low > 0 else "not clearly different from"
     return (
-        f"{target.name.capitalize()}: fusion is {verdict} the best single modality ({best}); "
+        f"Fusion is {verdict} the best single modality ({best}); "
         f"its NLL differs by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]."
     )
 
 
 def _hybrid(differences: pd.DataFrame, target: Target) -> str:
     """Late fusion against the hybrid, which reads features as well."""
-    rows = differences[(differences.b == HYBRID) & (differences.target == target.name) & (differences.score == "nll")]
-    if rows.empty:
+    row = _difference(differences, target, HYBRID)
+    if row is None:
         return ""
-    row = rows.iloc[0]
     verdict = "worse than" if row.high < 0 else "better than" if row.low > 0 else "not clearly different from"
     return (
-        f"{target.name.capitalize()}: hybrid fusion, which reads features beside opinions, is {verdict} late fusion; "
+        f"Hybrid fusion, which reads features beside opinions, is {verdict} late fusion; "
         f"NLL of hybrid minus late {-row.value:+.3f} [{-row.high:+.3f}, {-row.low:+.3f}]."
     )
 
 
 def _order(differences: pd.DataFrame, target: Target) -> str:
     """A warning where the place of a trial in the session predicts as well as the sensors do."""
-    rows = differences[(differences.b == "order") & (differences.target == target.name) & (differences.score == "nll")]
-    if rows.empty or rows.iloc[0].high < 0:
+    row = _difference(differences, target, "order")
+    if row is None or row.high < 0:
         return ""
-    row = rows.iloc[0]
     return (
-        f"{target.name.capitalize()}, a caution: the place of a trial in the session alone, without any sensor, "
+        "A caution: the place of a trial in the session alone, without any sensor, "
         f"predicts as well as the fusion or better (NLL of fusion minus order {row.value:+.3f} "
         f"[{row.low:+.3f}, {row.high:+.3f}]); where tasks come in a fixed order, what the sensors add cannot be told "
         "apart from the passing of time."
     )
 
 
+def _stimulus(differences: pd.DataFrame, target: Target) -> str:
+    """A warning where other people's answers to the same stimulus predict as well as the sensors do."""
+    row = _difference(differences, target, "stimulus")
+    if row is None or row.high < 0:
+        return ""
+    return (
+        "A caution: what other people said about the same stimulus, without any sensor, predicts as well as the fusion "
+        f"or better (NLL of fusion minus stimulus {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]); that is no help "
+        "with stimuli never seen, but a model may have learned to recognise the stimulus instead of the feeling."
+    )
+
+
 def _features(differences: pd.DataFrame, target: Target) -> str:
     """A warning where a classical model on hand-made features predicts as well as the fusion."""
-    rows = differences[(differences.target == target.name) & (differences.score == "nll")].set_index("b")
-    rivals = [name for name in ("linear", "forest") if name in rows.index and rows.loc[name].high >= 0]
+    found = {name: _difference(differences, target, name) for name in ("linear", "forest")}
+    rivals = {name: row for name, row in found.items() if row is not None and row.high >= 0}
     if not rivals:
         return ""
-    told = ", ".join(
-        f"{name} {rows.loc[name].value:+.3f} [{rows.loc[name].low:+.3f}, {rows.loc[name].high:+.3f}]" for name in rivals
-    )
+    told = ", ".join(f"{name} {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for name, row in rivals.items())
     return (
-        f"{target.name.capitalize()}, a caution: fusion is not clearly better than {' and '.join(rivals)} on "
+        f"A caution: fusion is not clearly better than {' and '.join(rivals)} on "
         f"hand-made features (NLL of fusion minus {told})."
     )
 
 
 def _coverage(table: pd.DataFrame, target: Target) -> str:
+    """Whether 90 % intervals hold 90 %."""
     row = _row(table, LATE, target, "coverage90")
     if row is None:
         return ""
+    told = f"the fused 90 % intervals contain {row.value:.0%} of the ratings [{row.low:.0%}, {row.high:.0%}]"
+    verdict = ": too sure of itself" if row.high < 0.9 else ": wider than they need to be" if row.low > 0.9 else ""
+    return f"{told}{verdict}."
+
+
+def _calibration(table: pd.DataFrame, target: Target) -> str:
+    """By how much stated probabilities are off on average."""
+    row = _row(table, LATE, target, "ece")
+    if row is None:
+        return ""
     return (
-        f"{target.name.capitalize()}: the fused 90 % intervals contain {row.value:.0%} of the ratings "
-        f"[{row.low:.0%}, {row.high:.0%}]."
+        f"the probability of the most likely answer is off by {row.value:.3f} on average (ECE) "
+        f"[{row.low:.3f}, {row.high:.3f}]; some of that is there even with perfect calibration."
     )
 
 
-def _weights(share: xr.DataArray, target: Target) -> str:
+def _weights(share: xr.DataArray) -> str:
     """Share of each modality, averaged over subjects, median over draws."""
     median = share.mean("subject").median("sample")
     order = median["modality"].values[(-median.values).argsort()]
     listed = ", ".join(f"{m} {float(median.sel(modality=m)):.0%}" for m in order)
-    return f"{target.name.capitalize()}: weight in the fused posterior: {listed}."
+    return f"weight in the fused posterior: {listed}."
+
+
+def _people(records: pd.DataFrame, target: Target) -> str:
+    """Subjects whom the fusion predicts worse than guessing does, by mean NLL."""
+    rows = records[(records["target"] == target.name) & (records["score"] == "nll")]
+    wide = rows.pivot_table(index="subject", columns="model", values="value")
+    if LATE not in wide or "prior" not in wide:
+        return ""
+    gap = (wide[LATE] - wide["prior"]).dropna().sort_values(ascending=False)
+    lost = sorted((str(s) for s in gap.index[gap > 0][:_LISTED]), key=natural)
+    count = int((gap > 0).sum())
+    if not count:
+        return f"for none of {len(gap)} people is the fusion worse than guessing."
+    more = f" and {count - len(lost)} more" if count > len(lost) else ""
+    return (
+        f"for {count} of {len(gap)} people the fusion is worse than guessing ({', '.join(lost)}{more}), "
+        f"worst for {gap.index[0]}, by {gap.iloc[0]:.2f} nats per trial."
+    )
+
+
+def _name(target: Target) -> str:
+    return target.name[:1].upper() + target.name[1:]
+
+
+def _and(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _difference(differences: pd.DataFrame, target: Target, rival: str) -> pd.Series | None:
+    """NLL of late fusion minus NLL of ``rival``."""
+    rows = differences[
+        (differences["b"] == rival) & (differences["target"] == target.name) & (differences["score"] == "nll")
+    ]
+    return None if rows.empty else rows.iloc[0]
 
 
 def _row(table: pd.DataFrame, model: str, target: Target, score: str) -> pd.Series | None:

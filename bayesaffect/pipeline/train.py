@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayesaffect import encoders, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
 from bayesaffect.io import store
 from bayesaffect.pipeline import stages
-from bayesaffect.pipeline.settings import LOSO, Settings
+from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.watch import duration
-from bayesaffect.types import Predictive, Trials
+from bayesaffect.types import Opinions, Predictive, Trials
+from bayesaffect.types.unit import WHOLE, plural
 from bayesaffect.uncertainty import device as devices
 from bayesaffect.uncertainty import estimate, status
 from bayesaffect.uncertainty.crossfit import CrossFit, Execution, complete
@@ -57,6 +60,7 @@ def execution(
 
 def lay_out(settings: Settings, trials: Trials, who: Execution) -> Work:
     """The tasks of the study's cross-fit; nothing is trained."""
+    trials = apart(settings, trials)
     return lay_out_crossfit(
         trials,
         groups(settings, trials),
@@ -74,9 +78,8 @@ def plan_lines(work: Work) -> list[str]:
     tasks, waiting = Counter(t.name for t in work.all()), Counter(t.name for t in work.waiting())
     alone = sum(len(fit.held_out) == 1 for fit in work.fits)
     nested = f" ({alone} without one group, {len(work.fits) - alone} without two)" if len(work.fits) > alone else ""
-    subjects = sum(len(group) for group in work.groups)
     lines = [
-        f"plan: {subjects} subjects in {len(work.groups)} groups; {len(work.fits)} fits{nested} x "
+        f"plan: {_of_what(work)}; {len(work.fits)} fits{nested} x "
         f"{len(work.networks)} networks x {work.ensemble.members} members = {tasks.total()} trainings, "
         f"{tasks.total() - waiting.total()} done"
     ]
@@ -96,6 +99,13 @@ def plan_lines(work: Work) -> list[str]:
         f"time: {time} with {work.execution.jobs} {where}, judged by {basis}",
         f"disk: about {max(1, round(size / 2**20))} MB in {work.place.directory}",
     ]
+
+
+def _of_what(work: Work) -> str:
+    by, units, groups = work.trials.held_out_by, sum(len(group) for group in work.groups), len(work.groups)
+    if by in WHOLE:
+        return f"{units} {plural(by)} in {groups} groups"
+    return f"{groups} {plural(by)} of {np.unique(work.trials.subject.values).size} subjects"
 
 
 def _range(seconds: tuple[float, float]) -> str:
@@ -164,27 +174,37 @@ def builder(settings: Settings, trials: Trials) -> Callable:
     return encoders.Builder(dict(settings.networks)) if settings.networks else encoders.build
 
 
-def groups(settings: Settings, trials: Trials) -> tuple[tuple[str, ...], ...]:
-    """The subject groups of the study's cross-validation."""
-    if settings.folds == LOSO:
-        return splits.leave_one_subject_out(trials.subject.values)
-    return splits.grouped(trials.subject.values, settings.folds, seed=settings.seed)
+def apart(settings: Settings, index: Trials | Opinions) -> Trials | Opinions:
+    """The same trials, or opinions of a table, held out by what the protocol of the study says."""
+    return splits.apart(index, settings.protocol, settings.folds, seed=settings.seed)
+
+
+def groups(settings: Settings, index: Trials | Opinions) -> tuple[tuple[str, ...], ...]:
+    """The groups of the study's cross-validation: of subjects, or of whatever else its protocol holds apart."""
+    return splits.groups(apart(settings, index), settings.folds, seed=settings.seed)
 
 
 def fusion_input(
-    cross: CrossFit, group: int | None, names: tuple[str, ...], members: tuple[str, ...]
+    cross: CrossFit,
+    group: int | None,
+    names: tuple[str, ...],
+    members: tuple[str, ...],
+    *,
+    unit: xr.DataArray | None = None,
 ) -> dict[str, Predictive]:
     """Predictions that fusion may use when ``group`` (of subjects ``members``) is the test group.
 
     For the test subjects: networks that did not see the group. For all others: networks that saw neither the
-    group nor the subject's own group (nested), or out-of-fold ones where nested fits were not asked for.
+    group nor the subject's own group (nested), or out-of-fold ones where nested fits were not asked for. ``unit`` of
+    the trials (`Trials.unit`) stands for their subject where groups are of something else.
     """
     if group is None or group not in cross.nested:
         return {name: cross.out_of_fold[name] for name in names}
     joined = {}
     for name in names:
         held_out = cross.out_of_fold[name]
-        tested = held_out.subject.isin(list(members)).values
+        who = held_out.subject if unit is None else unit.sel(trial=held_out.trial.values)
+        tested = who.isin(list(members)).values
         parts = [held_out.select(tested), cross.nested[group].get(name)]
         joined[name] = Predictive.concat([p for p in parts if p is not None and p.trial.size])
     return joined

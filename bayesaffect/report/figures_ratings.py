@@ -28,7 +28,7 @@ def coverage(findings: Findings) -> Picture | None:
     for (left, right), (target, r) in zip(grid, found.items(), strict=True):
         left.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls=(0, (4, 3)), zorder=1)
         shown = []
-        for model in findings.models[:-1]:
+        for model in findings.plainest():
             other = measure.ratings(findings, model, target)
             if other is not None:
                 inside = np.abs(measure.pit(other) - 0.5)[:, None] <= levels / 2

@@ -71,7 +71,8 @@ def sorted_scores(names) -> list[str]:
     return [s for s in ORDER if s in names] + [s for s in names if s not in ORDER]
 
 
-def _direction(score: str) -> str:
+def direction(score: str) -> str:
+    """Which way is better, in words; empty where neither is."""
     return "lower is better" if score in LOWER else "higher is better" if score in HIGHER else ""
 
 
@@ -126,7 +127,7 @@ def scores(findings: Findings) -> Picture | None:
                 axes.plot(
                     row["value"], k, shape[model], color=ink[model], ms=5.5 if strong else 4.2, mec="white", mew=0.4
                 )
-            axes.set_xlabel(f"{score_name(score)}\n{_direction(score)}")
+            axes.set_xlabel(f"{score_name(score)}\n{direction(score)}")
             axes.spines["left"].set_visible(False)
             axes.grid(axis="x", color=GRID, lw=0.5)
             axes.margins(x=0.06)
@@ -177,8 +178,9 @@ def differences(findings: Findings) -> Picture | None:
     for axes, (target, score) in zip(grid[0], chosen, strict=True):
         _stripes(axes, pairs)
         axes.axvline(0, color=INK, lw=0.7)
-        for k, (a, b) in enumerate(pairs):  # noqa: B007 (query reads a)
-            rows = table.query("a == @a and b == @b and target == @target and score == @score")
+        mine = table[(table["target"] == target) & (table["score"] == score)]
+        for k, (a, b) in enumerate(pairs):
+            rows = mine[(mine["a"] == a) & (mine["b"] == b)]
             if rows.empty:
                 continue
             row, total = rows.iloc[0], total + 1
@@ -199,7 +201,7 @@ def differences(findings: Findings) -> Picture | None:
             "lower is better": f"negative: {label(pairs[0][0])} better",
             "higher is better": f"positive: {label(pairs[0][0])} better",
         }
-        axes.set_xlabel(f"difference in {score_name(score)}\n{good.get(_direction(score), '') if same else ''}")
+        axes.set_xlabel(f"difference in {score_name(score)}\n{good.get(direction(score), '') if same else ''}")
         axes.spines["left"].set_visible(False)
         axes.grid(axis="x", color=GRID, lw=0.5)
         axes.locator_params(axis="x", nbins=5)

@@ -92,7 +92,7 @@ def selective(findings: Findings) -> Picture | None:
     handed = np.linspace(0, 0.6, 61)
     ink, told, curves = colours(findings.modalities, findings.models), [], {}
     for target in findings.targets:
-        for model in findings.models:
+        for model in (*findings.plainest(), findings.headline):
             if target.kind == "categorical" and (c := measure.classes(findings, model, target.name)):
                 curve = measure.selective(-c.prob.max(1), (c.prob.argmax(1) == c.label).astype(float), handed)
             elif target.kind == "continuous" and (r := measure.ratings(findings, model, target.name)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from bayesaffect.types import Omission, Predictive, Target
 if TYPE_CHECKING:
     import arviz
 
+# a sentence of the summary that begins with one of these and a colon is shown under it
+HEADS = ("What was asked", "How well", "How sure", "Which sensor to believe", "For whom it fails")
 SCORE_COLUMNS = ("model", "target", "score", "value", "low", "high")
 
 
@@ -27,7 +30,7 @@ class Findings:
     ----------
     title, command : the page's heading, and the command that makes the study again.
     protocol : label -> sentence (folds, standardisation, leakage guard, seeds, ...).
-    summary : plain sentences, shown near the top.
+    summary : plain sentences, shown near the top; those that begin with one of ``HEADS`` and a colon stand under it.
     failures : what the gate on diagnostics refused; shown before everything else.
     targets : as in `bayesaffect.types.Trials`.
     data : index subject; one column per modality = trials present; column ``trials`` = all trials of the subject.
@@ -44,6 +47,10 @@ class Findings:
     learning_curves : columns network, fit, member, epoch, train_loss, validation_loss; or ``None``.
     versions : package -> version.
     repeated : fits that were drawn more than once because the gate refused them, one sentence each.
+    sheets : name -> flat table; each is written as ``tables/<name>.csv`` and ``.tex``, and figures are made from them.
+    cautions : sentences on what looks wrong without being a failure; shown right after the failures.
+    notes : section of the page (`bayesaffect.report.sections.SECTIONS`) -> sentences shown at its head.
+    hashes : what the study was made from (settings, opinions, ...) -> digest, for those who make it again.
     """
 
     title: str
@@ -66,6 +73,10 @@ class Findings:
     versions: Mapping[str, str] = field(default_factory=dict)
     present: xr.DataArray | None = None
     repeated: tuple[str, ...] = ()
+    sheets: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if missing := [c for c in SCORE_COLUMNS if c not in self.scores.columns]:
@@ -97,6 +108,14 @@ class Findings:
         names += [m for m in dict.fromkeys(known) if m not in names and m != self.headline]
         return (*names, self.headline)
 
+    def plainest(self, most: int = 8) -> tuple[str, ...]:
+        """All models but the headline one; where they are too many to be told apart, modalities and simple pools."""
+        others = tuple(m for m in self.models if m != self.headline)
+        if len(others) <= most:
+            return others
+        wanted = [*self.modalities, "early", "hybrid", "equal", "prior"]
+        return tuple(m for m in wanted if m in others)[:most] or others[:most]
+
     @property
     def continuous(self) -> tuple[Target, ...]:
         return tuple(t for t in self.targets if t.kind == "continuous")
@@ -121,8 +140,17 @@ class Findings:
 
     def value(self, model: str, target: str, score: str) -> pd.Series | None:
         """The row of the scores table, or ``None``."""
-        rows = self.scores.query("model == @model and target == @target and score == @score")
-        return rows.iloc[0] if len(rows) else None
+        place = self._places.get((model, target, score))
+        return None if place is None else self.scores.iloc[place]
+
+    @functools.cached_property
+    def _places(self) -> dict[tuple[str, str, str], int]:
+        """(model, target, score) -> its first row: figures and tables ask for hundreds of them."""
+        names = zip(self.scores["model"], self.scores["target"], self.scores["score"], strict=True)
+        out: dict[tuple[str, str, str], int] = {}
+        for place, name in enumerate(names):
+            out.setdefault(name, place)
+        return out
 
     def best_single(self, target: str) -> str | None:
         """The modality with the lowest negative log-likelihood of ``target`` in the scores table."""

@@ -102,3 +102,53 @@ def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray
     tpr = np.append(0, np.cumsum(positive[order])[last] / max(positive.sum(), 1))
     fpr = np.append(0, np.cumsum(~positive[order])[last] / max((~positive).sum(), 1))
     return fpr, tpr, float(np.trapezoid(tpr, fpr))
+
+
+class Binned(NamedTuple):
+    """Per bin: mean of x and of y, 90 % limits of y's mean from resampling subjects, and the number of trials."""
+
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    trials: np.ndarray
+
+
+def binned(x: np.ndarray, y: np.ndarray, subject: np.ndarray, *, bins: int, seed: int = 0) -> Binned:
+    """Means of ``x`` and ``y`` (n,) in bins of about equally many trials by ``x``; ties stay in one bin.
+
+    ``low`` and ``high``: 5 and 95 % of the mean of y over 500 resamples of subjects (Efron & Tibshirani 1993); a
+    resample without any trial in a bin is left out of that bin's limits.
+    """
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(edges, x, side="right")
+    used, place = np.unique(place, return_inverse=True)
+    names, person = np.unique(subject, return_inverse=True)
+    total, size = np.zeros((2, names.size, used.size))
+    np.add.at(total, (person, place), y)
+    np.add.at(size, (person, place), 1)
+    centre = np.bincount(place, weights=x) / size.sum(0)
+    draw = np.random.default_rng(seed).multinomial(names.size, np.full(names.size, 1 / names.size), size=500)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = (draw @ total) / (draw @ size)
+    low, high = np.nanquantile(means, [0.05, 0.95], axis=0)
+    return Binned(centre, total.sum(0) / size.sum(0), low, high, size.sum(0))
+
+
+def expectation(values: Classes | Ratings) -> tuple[np.ndarray, np.ndarray]:
+    """The error that each prediction announces, and the error it made (n,): equal on average if calibrated.
+
+    Classes: entropy -sum_k p_k log p_k and -log p_truth, nats. Ratings: variance of the mixture,
+    mean_d v_d + var_d m_d, and (mean_d m_d - truth)^2, on the internal scale.
+    """
+    if isinstance(values, Classes):
+        p = np.clip(values.prob, 1e-300, 1)
+        return -(p * np.log(p)).sum(1), nll(values)
+    centre = values.mean.mean(0)
+    return values.variance.mean(0) + values.mean.var(0), (centre - values.truth) ** 2
+
+
+def found(findings: Findings, model: str, target: str) -> Classes | Ratings | None:
+    """`classes` or `ratings`, whichever the target is."""
+    categorical = findings.target(target).kind == "categorical"
+    return (classes if categorical else ratings)(findings, model, target)

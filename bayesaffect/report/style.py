@@ -10,6 +10,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from bayesaffect.files import atomic
@@ -32,10 +35,11 @@ _MODALITIES = (
     "#7CB518",
 )
 _FUSED = {"late": "#D55E00", "hybrid": "#8C2D04", "early": "#4D4D4D", "equal": "#959595"}
-_OTHER = ("#6B7A8F", "#A08C7D", "#7D8F69", "#8F6B83", "#5E8C8C", "#B09A5B")
+_OTHER = ("#6B7A8F", "#A08C7D", "#7D8F69", "#8F6B83", "#5E8C8C", "#B09A5B", "#4F5D2F", "#A3566B")
 _MARKERS = {
     **{"early": "s", "equal": "D", "late": "o", "hybrid": "o"},
     **{"prior": "p", "order": "h", "stacking": "d", "linear": "X", "forest": "P"},
+    **{"product": "H", "evidential": "*", "stimulus": "8"},
 }
 _MODALITY_MARKERS = ("^", "v", "<", ">", "P", "X", "p", "h", "8", "d")
 
@@ -74,6 +78,7 @@ _RC = {
     "hatch.color": "#9A9A9A",
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    "svg.hashsalt": "bayesaffect",
     "figure.dpi": 100,
     "savefig.facecolor": "white",
     "figure.constrained_layout.h_pad": 0.04,
@@ -130,6 +135,8 @@ def label(name: str) -> str:
     """A model's, modality's or level's name as a reader wants it."""
     known = {"late": "late fusion", "early": "early fusion", "equal": "equal weights", "hybrid": "hybrid fusion"}
     known |= {"linear": "linear on features", "forest": "forest on features"}
+    known |= {"product": "product of experts", "evidential": "evidential fusion", "stimulus": "mean of the stimulus"}
+    known |= {"order": "order of trials"}
     return known.get(name, str(name).replace("_", " "))
 
 
@@ -178,9 +185,21 @@ def place_labels(
 
 @paper
 def save(picture: Picture, folder: Path, *, dpi: int = 200) -> Path:
-    """Write ``folder/<name>.png`` and ``.pdf``, each whole or not at all; return the path of the PNG."""
-    for suffix, options in ((".png", {"dpi": dpi}), (".pdf", {"metadata": {"CreationDate": None}})):
+    """Write ``folder/<name>.png``, ``.pdf`` and ``.svg`` (text stays text); return the path of the PNG.
+
+    Each file is whole or absent. The same figure makes the same files.
+    """
+    figure, undated = picture.figure, {"CreationDate": None}
+    figure.dpi = dpi
+    # the canvases themselves: Figure.savefig draws everything twice, which is most of the time that a page takes
+    writers = {
+        ".png": lambda path: FigureCanvasAgg(figure).print_png(path),
+        ".pdf": lambda path: FigureCanvasPdf(figure).print_pdf(path, metadata=undated),
+        ".svg": lambda path: FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None}),
+    }
+    for suffix, write in writers.items():
         with atomic(folder / f"{picture.name}{suffix}") as temporary:
-            picture.figure.savefig(temporary, **options)
-        picture.figure.set_layout_engine("none")  # the first drawing laid it out; the second keeps that
+            write(temporary)
+        figure.set_layout_engine("none")  # the first drawing laid it out; the others keep that
+        figure.dpi = dpi
     return folder / f"{picture.name}.png"

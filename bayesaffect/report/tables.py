@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from bayesaffect.report import measure
 from bayesaffect.report.diagnostics import divergences, variables
-from bayesaffect.report.figures_scores import HIGHER, LOWER
+from bayesaffect.report.figures_scores import HIGHER, LOWER, ORDER, sorted_scores
 from bayesaffect.report.figures_weights import leading, quantiles
 from bayesaffect.report.findings import SCORE_COLUMNS, Findings, natural
 from bayesaffect.types import Omission
@@ -21,24 +22,43 @@ def scores(findings: Findings) -> pd.DataFrame:
     return findings.scores[[*SCORE_COLUMNS, *rest]].reset_index(drop=True)
 
 
+def ordered_scores(table: pd.DataFrame, target: str, most: int = 7) -> list[str]:
+    """The scores of a target that a reader asks for first, in a fixed order."""
+    rows = table[table["target"] == target].dropna(subset=["value"])
+    return [n for n in sorted_scores(rows["score"]) if n in ORDER][:most]
+
+
+def main_scores(findings: Findings, target: str) -> list[str]:
+    """`ordered_scores` of a study."""
+    return ordered_scores(findings.scores, target)
+
+
 def grouped(omissions: tuple[Omission, ...]) -> pd.DataFrame:
     """One row per reason: scope, reason with its numbers replaced by …, how often, the first places, remedy."""
-    rows: dict[tuple, list[Omission]] = {}
-    for omission in omissions:
+    rows: dict[tuple, list[tuple[Omission, str]]] = {}
+    for omission, place in zip(omissions, places(omissions), strict=True):
         reason = re.sub(r"\d+(\.\d+)?", "…", omission.what)
-        rows.setdefault((omission.scope, reason), []).append(omission)
+        rows.setdefault((omission.scope, reason), []).append((omission, place))
     out = []
     for (scope, reason), group in sorted(rows.items(), key=lambda item: -len(item[1])):
-        said = {o.what for o in group}
-        where = ", ".join(o.where for o in group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "")
-        remedy = next((o.remedy for o in group if o.remedy), "")
+        said = {o.what for o, _ in group}
+        where = ", ".join(p for _, p in group[:4]) + (f" and {len(group) - 4} more" if len(group) > 4 else "")
+        remedy = next((o.remedy for o, _ in group if o.remedy), "")
         out.append((scope, said.pop() if len(said) == 1 else reason, len(group), where, remedy))
     return pd.DataFrame(out, columns=["scope", "reason", "count", "where", "remedy"])
 
 
+def places(omissions: tuple[Omission, ...]) -> list[str]:
+    """Where each omission is; the folder that all absolute paths share is the reader's own affair and left out."""
+    absolute = [o.where for o in omissions if os.path.isabs(o.where)]
+    shared = os.path.commonpath([os.path.dirname(p) for p in absolute]) if absolute else ""
+    return [os.path.relpath(o.where, shared) if os.path.isabs(o.where) else o.where for o in omissions]
+
+
 def omissions(findings: Findings) -> pd.DataFrame:
     """Every omission, one row each."""
-    rows = [(o.scope, o.where, o.what, o.remedy) for o in findings.omissions]
+    where = places(findings.omissions)
+    rows = [(o.scope, place, o.what, o.remedy) for o, place in zip(findings.omissions, where, strict=True)]
     return pd.DataFrame(rows, columns=["scope", "where", "what", "remedy"])
 
 

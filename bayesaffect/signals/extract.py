@@ -111,6 +111,8 @@ def extract(recording: Recording, modalities: Mapping[str, tuple[str, ...]], set
         "subject": ("trial", [recording.subject] * len(trial)),
         "stimulus": ("trial", [segment.stimulus for segment in segments]),
     }
+    if any(segment.version is not None for segment in segments):
+        coords["version"] = ("trial", [segment.version or "" for segment in segments])
     dims = ("trial", "modality")
     present = xr.DataArray(np.stack([b.present for b in blocks.values()], axis=1), dims=dims, coords=coords)
     quality = xr.DataArray(np.stack([b.quality for b in blocks.values()], axis=1), dims=dims, coords=coords)

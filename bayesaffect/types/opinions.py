@@ -13,6 +13,7 @@ from bayesaffect.types.index import check_index, positions
 from bayesaffect.types.predictive import Predictive
 from bayesaffect.types.target import Target
 from bayesaffect.types.trials import Trials
+from bayesaffect.types.unit import SUBJECT, forbidden, units
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,11 @@ class Opinions:
     truth : Dataset over trial, as in `Trials`; targets without truth are missing throughout.
     trained_on : bool (trial, modality, trained_subject), or ``None`` for predictions made elsewhere, whose
         maker vouches for them; **a prediction made by a network that saw the trial's subject is refused**.
+        What is held apart may be something else than subjects: the last dim is ``trained_<held_out_by>``.
     variance_known : False where the source gave no variances and 1 stands in their place.
     embedding : modality -> (trial, feature), NaN where not present, optional; quality : (trial, modality), optional.
+    held_out_by : the coordinate of the trials whose `unit` no network may have seen: ``subject``, ``stimulus``,
+        ``version``, ``part`` (of a session; later ones are refused, too) or ``fold`` (inside subjects).
     """
 
     targets: tuple[Target, ...]
@@ -41,6 +45,7 @@ class Opinions:
     variance_known: bool = True
     embedding: Mapping[str, xr.DataArray] = field(default_factory=dict)
     quality: xr.DataArray | None = None
+    held_out_by: str = SUBJECT
 
     def __post_init__(self):
         check_index(self.present, self.truth, self.targets)
@@ -66,16 +71,25 @@ class Opinions:
             self._refuse_leaks()
 
     def _refuse_leaks(self):
-        seen = self.trained_on
-        who = {str(s): k for k, s in enumerate(seen["trained_subject"].values)}
-        column = np.array([who.get(str(s), -1) for s in self.subject.values])
-        own = (
-            np.where(column[:, None] >= 0, seen.values[np.arange(column.size), :, column], False) & self.present.values
-        )
+        seen, by, unit = self.trained_on, self.held_out_by, self.unit.values.astype(str)
+        if seen.dims[2:] != (f"trained_{by}",):
+            raise InputError(
+                f"predictions tell {', '.join(map(str, seen.dims[2:]))}, and the trials are held out by {by}",
+                remedy="hold out by the same unit in the training and here",
+            )
+        names, which = np.unique(unit, return_inverse=True)
+        refused = forbidden(by, names, seen[seen.dims[2]].values)
+        own = np.zeros(self.present.shape, dtype=bool)
+        for k in np.flatnonzero(refused.any(1)):
+            rows = which == k
+            own[rows] = seen.values[rows][:, :, refused[k]].any(-1)
+        own &= self.present.values
         if own.any():
             trial, modality = (int(k) for k in np.argwhere(own)[0])
+            later = " or a later part" if by == "part" else ""
             raise InputError(
-                f"the {self.modalities[modality]} opinion is from a network trained on {self.subject.values[trial]}",
+                f"the {self.modalities[modality]} opinion is from a network trained on "
+                f"{'stimulus ' if by == 'stimulus' else ''}{unit[trial]}{later}",
                 where=f"trial {self.present['trial'].values[trial]}",
                 remedy="use out-of-fold predictions",
             )
@@ -88,6 +102,11 @@ class Opinions:
     def subject(self) -> xr.DataArray:
         """Subject of each trial (trial,)."""
         return self.present["subject"]
+
+    @property
+    def unit(self) -> xr.DataArray:
+        """What is held apart from each trial (trial,): its subject, or what ``held_out_by`` says."""
+        return units(self.present, self.held_out_by)
 
     def target(self, name: str) -> Target:
         """The target called ``name``."""
@@ -160,12 +179,9 @@ class Opinions:
         present = np.zeros((trial.size, len(modalities)), dtype=bool)
         for k, m in enumerate(modalities):
             present[rows[m], k] = True
-        coords = {
-            "trial": trial,
-            "modality": modalities,
-            "subject": ("trial", index.present["subject"].values),
-            "stimulus": ("trial", index.present["stimulus"].values),
-        }
+        of_trials = index.present.drop_vars("trial").coords.items()
+        coords = {"trial": trial, "modality": modalities}
+        coords |= {name: ("trial", c.values) for name, c in of_trials if c.dims == ("trial",)}
 
         def gather(values: Mapping[str, xr.DataArray], *extra: str) -> xr.DataArray:
             example = next(iter(values.values()))
@@ -187,9 +203,10 @@ class Opinions:
                 )
         trained_on = None
         if all(p.trained_on is not None for p in predictives.values()):
-            trained_on = (
-                gather({m: p.trained_on.astype(float) for m, p in predictives.items()}, "trained_subject").fillna(0) > 0
-            )
+            seen = {m: p.trained_on.astype(float) for m, p in predictives.items()}
+            if len(kinds := {a.dims[1] for a in seen.values()}) > 1:
+                raise InputError(f"predictions are held out by different units: {', '.join(sorted(kinds))}")
+            trained_on = gather(seen, *kinds).fillna(0) > 0
         return cls(
             index.targets,
             xr.DataArray(present, dims=("trial", "modality"), coords=coords),
@@ -199,4 +216,5 @@ class Opinions:
             log_prob,
             trained_on,
             embedding={m: p.embedding.reindex(trial=trial) for m, p in predictives.items() if p.embedding is not None},
+            held_out_by=index.held_out_by,
         )

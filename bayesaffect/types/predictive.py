@@ -23,7 +23,8 @@ class Predictive:
     mean, variance : continuous target -> (draw, trial), on the [-1, 1] scale and its square.
     log_prob : categorical target -> (draw, trial, level), normalised over level.
     trained_on : bool (trial, trained_subject): whose labels the maker of this trial's prediction has seen;
-        ``None`` when that is unknown (predictions made elsewhere).
+        ``None`` when that is unknown (predictions made elsewhere). Where something else than subjects is held out,
+        the dim is ``trained_stimulus``, ``trained_version``, ``trained_part`` or ``trained_fold``.
     embedding : optional (trial, feature).
     """
 

@@ -32,7 +32,8 @@ class Omission:
 class Segment:
     """One trial inside a recording: from ``start`` to ``stop`` seconds on the recording's clock.
 
-    ``truth`` holds ratings in their own units (float) or level names (str); an absent name is missing.
+    ``truth`` holds ratings in their own units (float) or level names (str); an absent name is missing. ``version``
+    names that of the session, the recording or the device, where a data set has several.
     """
 
     trial: str
@@ -40,6 +41,7 @@ class Segment:
     stop: float
     stimulus: str
     truth: Mapping[str, float | str] = field(default_factory=dict)
+    version: str | None = None
 
     def __post_init__(self):
         if not self.stop > self.start:

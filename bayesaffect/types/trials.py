@@ -12,6 +12,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.types.index import check_index, positions
 from bayesaffect.types.recording import Omission
 from bayesaffect.types.target import Target
+from bayesaffect.types.unit import SUBJECT, units
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Trials:
     measures : modality -> Dataset for people and for baselines, in raw units that the names tell and not standardised:
         ``features`` (trial, feature), and wider arrays such as ``connectivity``. NaN where a quantity could not be
         told. Networks do not read them.
+    held_out_by : the coordinate of ``present`` that folds hold apart, as in `Opinions`.
     """
 
     targets: tuple[Target, ...]
@@ -41,6 +43,7 @@ class Trials:
     quality: xr.DataArray
     omissions: tuple[Omission, ...] = ()
     measures: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    held_out_by: str = SUBJECT
 
     def __post_init__(self):
         check_index(self.present, self.truth, self.targets)
@@ -67,6 +70,11 @@ class Trials:
     def subject(self) -> xr.DataArray:
         """Subject of each trial (trial,)."""
         return self.present["subject"]
+
+    @property
+    def unit(self) -> xr.DataArray:
+        """What is held apart from each trial (trial,): its subject, or what ``held_out_by`` says."""
+        return units(self.present, self.held_out_by)
 
     def select(self, keep: Sequence | np.ndarray) -> Trials:
         """The trials picked by a boolean mask or integer positions."""

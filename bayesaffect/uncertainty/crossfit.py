@@ -67,7 +67,8 @@ def crossfit(
 
     Parameters
     ----------
-    groups : subjects of each group; together all subjects of ``trials``.
+    groups : subjects of each group; together all subjects of ``trials``. Trials that are held out by another unit
+        (``trials.held_out_by``) need groups of those.
     networks : name -> modalities, such as {"eeg": ("eeg",), "early": ("eeg", "face", "physio")}.
     build : makes a network, with the signature of `bayesaffect.encoders.build`.
     execution : folder, nested or not, who trains.
@@ -87,18 +88,18 @@ def crossfit(
 def complete(work: Work) -> CrossFit:
     """Run the tasks of ``work`` that have no result yet, and put all results together."""
     trained = execute.carry_out(work)
-    by_fit = work.ensemble.recalibrate and not work.execution.nested
+    by_fit = work.ensemble.recalibrate and not work.nested
     parts, records = {}, []
     for k, name in work.tasks:
         parts[k, name], factors = _predictive(work, k, name, recalibrated=by_fit)
         records += _records(work.fits[k].held_out, name, factors)
     member.forget()
     out_of_fold, nested = _assemble(work, parts)
-    if work.ensemble.recalibrate and work.execution.nested:
+    if work.ensemble.recalibrate and work.nested:
         for name in out_of_fold:
             inner = {a: found[name] for a, found in nested.items() if name in found}
             out_of_fold[name], inner, factors = recalibrate.across(
-                out_of_fold[name], inner, work.groups, work.trials.truth
+                out_of_fold[name], inner, work.groups, work.trials.truth, unit=work.trials.unit
             )
             for a, part in inner.items():
                 nested[a][name] = part
@@ -142,11 +143,11 @@ def _index(trials: Trials, rows: np.ndarray) -> xr.DataArray:
 
 
 def _trained_on(trials: Trials, rows: np.ndarray, seen: set[str]) -> xr.DataArray:
-    everyone = np.unique(trials.subject.values.astype(str))
+    everyone, dim = np.unique(trials.unit.values.astype(str)), f"trained_{trials.held_out_by}"
     marked = np.tile(np.isin(everyone, sorted(seen)), (rows.size, 1))
     index = _index(trials, rows)
-    coords = {"trial": index["trial"].values, "subject": ("trial", index.values), "trained_subject": everyone}
-    return xr.DataArray(marked, dims=("trial", "trained_subject"), coords=coords)
+    coords = {"trial": index["trial"].values, "subject": ("trial", index.values), dim: everyone}
+    return xr.DataArray(marked, dims=("trial", dim), coords=coords)
 
 
 def _assemble(work: Work, parts: Mapping[tuple[int, str], Predictive]):
@@ -161,6 +162,8 @@ def _assemble(work: Work, parts: Mapping[tuple[int, str], Predictive]):
             raise InputError(f"network {name!r} has no trial to predict", remedy="leave it out")
         out_of_fold[name] = _ordered(found, order)
     inner: dict[int, dict[str, Predictive]] = {}
+    if work.trials.held_out_by == "part":
+        return out_of_fold, _before(work, out_of_fold)
     if not pairs:
         return out_of_fold, inner
     for a, name in itertools.product(range(len(work.groups)), work.networks):
@@ -168,11 +171,26 @@ def _assemble(work: Work, parts: Mapping[tuple[int, str], Predictive]):
             kept
             for b, members in enumerate(work.groups)
             if b != a and (part := parts.get((pairs[frozenset((a, b))], name))) is not None
-            if (kept := part.select(part.subject.isin(list(members)).values)).trial.size
+            if (kept := part.select(_of(work, part, members))).trial.size
         ]
         if found:
             inner.setdefault(a, {})[name] = _ordered(found, order)
     return out_of_fold, inner
+
+
+def _of(work: Work, predictive: Predictive, members: Sequence[str]) -> np.ndarray:
+    """Which of the predicted trials belong to some subjects, or other units: bool (trial,)."""
+    return work.trials.unit.sel(trial=predictive.trial.values).isin(list(members)).values
+
+
+def _before(work: Work, out_of_fold: Mapping[str, Predictive]) -> dict[int, dict[str, Predictive]]:
+    """For each part of the sessions the predictions of those before: nobody who made them has seen what came later."""
+    inner: dict[int, dict[str, Predictive]] = {}
+    for (a, _), (name, predictive) in itertools.product(enumerate(work.groups), out_of_fold.items()):
+        kept = predictive.select(_of(work, predictive, [s for group in work.groups[:a] for s in group]))
+        if kept.trial.size:
+            inner.setdefault(a, {})[name] = kept
+    return inner
 
 
 def _ordered(parts: Sequence[Predictive], order: Sequence[str]) -> Predictive:

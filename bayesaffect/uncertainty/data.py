@@ -25,7 +25,7 @@ class Data:
 
     ``inputs`` modality -> variable -> (trial, ...), zeros where missing; ``present`` bool (trial,
     modality); ``truth`` target -> (trial,), float with NaN missing or int64 with -1 missing;
-    ``subject`` one name per trial.
+    ``subject`` one name per trial: of the person, or of whatever else folds hold apart (`types.unit`).
     """
 
     inputs: Mapping[str, Mapping[str, Tensor]]
@@ -86,7 +86,7 @@ def from_trials(trials: Trials) -> Data:
         values = trials.truth[target.name].values
         kind = torch.float32 if target.kind == "continuous" else torch.long
         truth[target.name] = torch.as_tensor(np.ascontiguousarray(values)).to(kind)
-    subject = tuple(str(s) for s in trials.subject.values)
+    subject = tuple(str(s) for s in trials.unit.values)
     return Data(inputs, torch.as_tensor(trials.present.values.copy()), truth, subject)
 
 

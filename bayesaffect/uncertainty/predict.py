@@ -29,9 +29,10 @@ def predict(
 
     A subject of the study is predicted by the fit that holds out its group alone; the trials may be others than those
     of the study, such as corrupted copies. A subject that is new to the study is predicted by all of these fits
-    together, each with its share of the draws. The trials of the study itself come out as in `crossfit`, draw by draw,
-    as long as they come in the same order. No network is trained; the only thing written is what a method of drawing
-    takes from the training trials, if it was not used in the training.
+    together, each with its share of the draws. (Where folds hold something else apart than subjects, that stands for
+    the subject, here and in ``trials.held_out_by``.) The trials of the study itself come out as in `crossfit`, draw by
+    draw, as long as they come in the same order. No network is trained; the only thing written is what a method of
+    drawing takes from the training trials, if it was not used in the training.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def predict(
     InputError : when inputs are not shaped as the study's, or a network has not been trained to its end.
     """
     _check(work, trials)
-    some, subject = data.from_trials(trials), trials.subject.values.astype(str)
+    some, unit = data.from_trials(trials), trials.unit.values.astype(str)
     alone = [k for k, fit in enumerate(work.fits) if len(fit.held_out) == 1]
     known = {s for group in work.groups for s in group}
     records = list(recalibration)
@@ -61,10 +62,10 @@ def predict(
         here = trials.present.sel(modality=list(modalities)).any("modality").values
         inputs, parts = some.only(modalities), []
         for k in alone:
-            rows = np.flatnonzero(here & np.isin(subject, work.fits[k].fold.test))
+            rows = np.flatnonzero(here & np.isin(unit, work.fits[k].fold.test))
             if rows.size:
                 parts.append(_predicted(work, (k, name), inputs, (trials, rows), ensemble, records))
-        rows = np.flatnonzero(here & ~np.isin(subject, sorted(known)))
+        rows = np.flatnonzero(here & ~np.isin(unit, sorted(known)))
         if rows.size:
             each = [_predicted(work, (k, name), inputs, (trials, rows), ensemble, records) for k in alone]
             parts.append(_pooled(each))
@@ -102,10 +103,10 @@ def _predicted(
     fit, chosen = work.fits[which[0]], inputs.rows(rows)
     found = [_drawn(work, task, chosen, ensemble) for task in work.tasks[which][: ensemble and ensemble.members]]
     index = _index(trials, rows)
-    everyone = np.unique(np.array([s for group in work.groups for s in group]))
+    everyone, dim = np.unique(np.array([s for group in work.groups for s in group])), f"trained_{fit.fold.by}"
     seen = np.tile(np.isin(everyone, fit.seen), (rows.size, 1))
-    coords = {"trial": index["trial"].values, "subject": ("trial", index.values), "trained_subject": everyone}
-    trained_on = xr.DataArray(seen, dims=("trial", "trained_subject"), coords=coords)
+    coords = {"trial": index["trial"].values, "subject": ("trial", index.values), dim: everyone}
+    trained_on = xr.DataArray(seen, dims=("trial", dim), coords=coords)
     predictive = gather(found, work.trials.targets, index, trained_on=trained_on)
     own = [r for r in records if tuple(r["held_out"]) == tuple(fit.held_out) and r["network"] == which[1]]
     return recalibrate.apply(predictive, {r["target"]: r["factor"] for r in own})

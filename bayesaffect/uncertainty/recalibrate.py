@@ -100,6 +100,8 @@ def across(
     nested: Mapping[int, Predictive],
     groups: Sequence[Iterable[str]],
     truth: xr.Dataset,
+    *,
+    unit: xr.DataArray | None = None,
 ) -> tuple[Predictive, dict[int, Predictive], dict[int, dict[str, float]]]:
     """Recalibrate one network's predictions for every test group by its nested predictions of all other groups.
 
@@ -115,6 +117,7 @@ def across(
     nested : position of a test group -> predictions of the other groups by networks that saw neither; a group
         without an entry keeps its predictions as they are.
     groups : subjects of each group.
+    unit : what stands for the subject of each trial (trial,) where groups are of something else, such as stimuli.
 
     Returns
     -------
@@ -125,8 +128,8 @@ def across(
     InputError : if ``nested[a]`` holds a subject of group a, or a network behind it has seen one.
     """
     groups = [{str(s) for s in group} for group in groups]
-    subject = out_of_fold.subject.values.astype(str)
-    factors = {a: fit(_unseen(part, groups[a]), truth) for a, part in nested.items()}
+    subject = _units(out_of_fold, unit)
+    factors = {a: fit(_unseen(part, groups[a], unit), truth) for a, part in nested.items()}
     each = {target.name: np.ones(subject.size) for target in out_of_fold.targets}
     for a, found in factors.items():
         for name, factor in found.items():
@@ -134,12 +137,17 @@ def across(
     return apply(out_of_fold, each), {a: apply(part, factors[a]) for a, part in nested.items()}, factors
 
 
-def _unseen(predictive: Predictive, group: set[str]) -> Predictive:
+def _units(predictive: Predictive, unit: xr.DataArray | None) -> np.ndarray:
+    return (predictive.subject if unit is None else unit.sel(trial=predictive.trial.values)).values.astype(str)
+
+
+def _unseen(predictive: Predictive, group: set[str], unit: xr.DataArray | None) -> Predictive:
     """``predictive``, once it is sure that it knows nothing of ``group``."""
-    told = set(predictive.subject.values.astype(str))
+    told, kind = set(_units(predictive, unit)), "subject"
     if predictive.trained_on is not None:
         seen = predictive.trained_on
-        told |= set(seen["trained_subject"].values[seen.values.any(0)].astype(str))
+        kind = str(seen.dims[1]).removeprefix("trained_")
+        told |= set(seen[seen.dims[1]].values[seen.values.any(0)].astype(str))
     if shared := sorted(told & group):
-        raise InputError(f"nested predictions know the test subjects {shared}", remedy="hold them out of these fits")
+        raise InputError(f"nested predictions know the test {kind}s {shared}", remedy="hold them out of these fits")
     return predictive

@@ -13,6 +13,7 @@ from torch import nn
 from bayesaffect.errors import InputError
 from bayesaffect.files import key
 from bayesaffect.types import Trials
+from bayesaffect.types.unit import plural
 from bayesaffect.uncertainty import data, member
 from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.member import Place, Task
@@ -62,6 +63,11 @@ class Work:
     ensemble: Ensemble
     execution: Execution
 
+    @property
+    def nested(self) -> bool:
+        """Whether there are predictions, for every tested group, by networks that saw neither it nor their own."""
+        return self.execution.nested or self.trials.held_out_by == "part"
+
     def all(self) -> list[Task]:
         """Every task, in the order of the plan."""
         return [task for members in self.tasks.values() for task in members]
@@ -88,7 +94,7 @@ def lay_out(
     ------
     InputError : if groups and subjects disagree, a modality does not exist, or a network has nothing to train on.
     """
-    fits = tuple(plan(groups, nested=execution.nested, seed=seed))
+    fits = tuple(plan(groups, nested=execution.nested, seed=seed, by=trials.held_out_by))
     _check(trials, groups, networks)
     everything, spec = data.from_trials(trials), data.describe(trials)
     content = {}
@@ -127,9 +133,9 @@ def identity(build: Callable[..., nn.Module], modalities: Sequence[str]) -> str:
 
 
 def _check(trials: Trials, groups: Sequence[Sequence[str]], networks: Mapping[str, Sequence[str]]):
-    grouped = {s for group in groups for s in group}
-    if missing := sorted({str(s) for s in trials.subject.values} - grouped):
-        raise InputError(f"subjects {missing} are in no group", remedy="put each subject into exactly one group")
+    grouped, by = {s for group in groups for s in group}, trials.held_out_by
+    if missing := sorted({str(s) for s in trials.unit.values} - grouped):
+        raise InputError(f"{plural(by)} {missing} are in no group", remedy=f"put each {by} into exactly one group")
     for name, modalities in networks.items():
         if unknown := sorted(set(modalities) - set(trials.modalities)):
             raise InputError(f"network {name!r} needs {unknown}", remedy=f"there are {list(trials.modalities)}")
@@ -138,9 +144,9 @@ def _check(trials: Trials, groups: Sequence[Sequence[str]], networks: Mapping[st
 def _rows(trials: Trials, fit: Fit, modalities: Sequence[str], labelled: np.ndarray) -> dict[str, np.ndarray]:
     """Positions of the trials that this network learns from, is stopped by, and predicts."""
     here = trials.present.sel(modality=list(modalities)).any("modality").values
-    subject = trials.subject.values.astype(str)
+    unit = trials.unit.values.astype(str)
     return {
-        "train": np.flatnonzero(here & labelled & np.isin(subject, fit.fold.train)),
-        "validation": np.flatnonzero(here & labelled & np.isin(subject, fit.fold.validation)),
-        "test": np.flatnonzero(here & np.isin(subject, fit.fold.test)),
+        "train": np.flatnonzero(here & labelled & np.isin(unit, fit.fold.train)),
+        "validation": np.flatnonzero(here & labelled & np.isin(unit, fit.fold.validation)),
+        "test": np.flatnonzero(here & np.isin(unit, fit.fold.test)),
     }

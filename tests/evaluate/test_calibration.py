@@ -88,3 +88,51 @@ def test_pit_histogram_sees_over_confidence():
     assert histogram.density.mean() == pytest.approx(1)
     assert histogram.density.iloc[0] > histogram.band_high.iloc[0]
     assert histogram.density.iloc[2] < histogram.band_low.iloc[2]
+
+
+@pytest.mark.statistical
+def test_floor_is_the_mean_error_of_calibrated_forecasters():
+    rng = np.random.default_rng(4)
+    prob = rng.dirichlet([0.7, 0.7, 0.7], size=150)
+    drawn = [
+        cal.ece(prob, (rng.random((150, 1)) > prob.cumsum(1)).sum(1).clip(max=2)) for _ in range(400)
+    ]  # labels drawn from the forecasts
+    floor = cal.ece_floor(prob, seed=0)
+    assert floor.mean == pytest.approx(np.mean(drawn), abs=5 * np.std(drawn) / 20)
+    assert np.mean((drawn >= np.float64(floor.low)) & (drawn <= np.float64(floor.high))) == pytest.approx(0.9, abs=0.08)
+    assert cal.ece_floor(prob, seed=0) == floor
+
+
+def test_floor_of_one_trial_by_hand():
+    # correct with 0.7: error 0.3, else 0.7
+    floor = cal.ece_floor(np.array([[0.7, 0.3]]), seed=1, draws=20_000)
+    assert floor.mean == pytest.approx(0.7 * 0.3 + 0.3 * 0.7, abs=0.01)
+    assert (floor.low, floor.high) == pytest.approx((0.3, 0.7))
+
+
+def test_floor_falls_with_the_number_of_trials_and_over_confidence_is_above_it(forecasts):
+    prob, label = forecasts
+    few, many = cal.ece_floor(prob[:100], seed=0), cal.ece_floor(prob, seed=0)
+    assert few.mean > 4 * many.mean
+    sharp = prob**3 / (prob**3).sum(1, keepdims=True)
+    assert cal.ece(prob, label) < many.high and cal.ece(sharp, label) > 3 * cal.ece_floor(sharp, seed=0).high
+
+
+@pytest.mark.statistical
+def test_pit_band_holds_the_whole_curve_of_uniform_values_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    band = cal.pit_curve(rng.random(80), seed=0, band=0.8)
+    share = np.stack([(rng.random(80)[:, None] <= band["at"].to_numpy()).mean(0) for _ in range(2000)])
+    difference = share - band["at"].to_numpy()
+    low, high = band.band_low.to_numpy() - 1e-12, band.band_high.to_numpy() + 1e-12
+    inside = ((low <= difference) & (difference <= high)).all(1)
+    assert inside.mean() == pytest.approx(0.8, abs=0.09)  # 5 errors of 0.009, and of the band's 1,000 draws; discrete
+    assert ((low <= difference) & (difference <= high)).mean() > 0.97  # at one point: much more often
+
+
+def test_pit_curve_of_an_over_confident_model_leaves_its_band():
+    y = np.random.default_rng(3).normal(size=300)
+    curve = cal.pit_curve(cal.pit(np.zeros((1, 300)), np.full((1, 300), 0.25), y), seed=0)
+    assert (curve.difference > curve.band_high).any() and (curve.difference < curve.band_low).any()
+    hand = cal.pit_curve(np.array([0.1, 0.5, 0.52, 0.95]), seed=0, points=4)
+    assert hand.difference.to_list() == pytest.approx([0.25 - 0.25, 0.5 - 0.5, 0.75 - 0.75])

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import norm, pearsonr
+from scipy.stats import t as student
 from sklearn import metrics
 
 from bayesaffect.evaluate import scores
+from bayesaffect.evaluate.scores import mixture as mixture_scores
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,80 @@ def test_crps_does_not_depend_on_blocks_or_method(monkeypatch):
     rng = np.random.default_rng(5)
     mean, variance, y = rng.normal(size=(300, 6)), np.exp(rng.normal(-1, 1, (300, 6))), rng.normal(size=6)
     whole = scores.crps(mean, variance, y)
-    monkeypatch.setattr(scores, "_BLOCK", 1)
+    monkeypatch.setattr(mixture_scores, "_BLOCK", 1)
     assert scores.crps(mean, variance, y) == pytest.approx(whole, abs=1e-7)
-    monkeypatch.setattr(scores, "_spread_grid", scores._spread_pairs)
+    monkeypatch.setattr(mixture_scores, "_spread_grid", mixture_scores._spread_pairs)
     assert scores.crps(mean, variance, y) == pytest.approx(whole, abs=1e-7)
+
+
+def test_kappa_equals_sklearn(classes):
+    prob, label = classes
+    sharp = np.where(np.arange(300)[:, None] % 2, prob, np.eye(4)[label])  # right half of the time
+    for p in (prob, sharp):
+        assert scores.kappa(p, label) == pytest.approx(metrics.cohen_kappa_score(label, p.argmax(1)), abs=1e-12)
+    assert np.isnan(scores.kappa(np.array([[0.9, 0.1]] * 3), np.zeros(3, int)))
+
+
+def test_ranked_probability_score_by_hand_and_as_half_brier_of_two():
+    got = scores.rps_each(np.array([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3]]), np.array([0, 2]))
+    assert got == pytest.approx([0.8**2 + 0.3**2, 0.2**2 + 0.7**2])
+    prob, label = np.array([[0.3, 0.7], [0.9, 0.1]]), np.array([1, 1])
+    assert scores.rps(prob, label) == pytest.approx(scores.brier(prob, label) / 2)
+
+
+def test_a_near_miss_costs_less_than_a_far_one():
+    prob = np.array([[0.7, 0.2, 0.1]])
+    assert scores.rps(prob, np.array([1])) < scores.rps(prob, np.array([2]))
+
+
+def test_entropy_by_hand():
+    got = scores.entropy_each(np.array([[0.25] * 4, [1, 0, 0, 0], [0.5, 0.5, 0, 0]]))
+    assert got == pytest.approx([np.log(4), 0, np.log(2)], abs=1e-12)
+    assert scores.entropy(np.array([[0.5, 0.5], [1, 0]])) == pytest.approx(np.log(2) / 2)
+
+
+def integral(cdf, y):
+    left, right = (
+        quad(lambda x: cdf(x) ** 2, -400, y, limit=400)[0],
+        quad(lambda x: (1 - cdf(x)) ** 2, y, 400, limit=400)[0],
+    )
+    return left + right
+
+
+@pytest.mark.parametrize(("df", "centre", "scale", "y"), [(3.5, 0.4, 1.7, -1.2), (9, -1, 0.5, -0.9)])
+def test_crps_of_student_is_the_integral_of_its_definition(df, centre, scale, y):
+    got = scores.crps_t(df, np.array([centre]), np.array([scale]), np.array([y]))
+    assert got == pytest.approx([integral(student(df, centre, scale).cdf, y)], abs=1e-6)
+
+
+def test_crps_of_student_with_many_degrees_is_the_gaussian(mixture):
+    mean, variance, y = (a[0] for a in (mixture[0], mixture[1], mixture[2][None]))
+    gaussian = scores.crps_gaussian(mean, np.sqrt(variance), y)
+    assert scores.crps_t(1e7, mean, np.sqrt(variance), y) == pytest.approx(gaussian, abs=1e-6)
+    assert gaussian == pytest.approx(scores.crps(mean[None], variance[None], y), abs=1e-12)
+
+
+def test_crps_of_draws_equals_the_double_sum():
+    rng = np.random.default_rng(6)
+    draws, y = rng.normal(size=(9, 4)), rng.normal(size=4)
+    pairs = np.abs(draws[:, None] - draws[None]).sum((0, 1))
+    first = np.abs(draws - y).mean(0)
+    assert scores.crps_draws(draws, y) == pytest.approx(first - pairs / (2 * 81), abs=1e-12)
+    assert scores.crps_draws(draws, y, fair=True) == pytest.approx(first - pairs / (2 * 72), abs=1e-12)
+
+
+@pytest.mark.statistical
+def test_fair_crps_of_draws_is_unbiased():
+    rng = np.random.default_rng(7)
+    y = np.full(20_000, 0.8)
+    got = scores.crps_draws(rng.normal(size=(5, 20_000)), y, fair=True)
+    exact = scores.crps_gaussian(np.zeros(1), np.ones(1), y[:1])[0]
+    assert got.mean() == pytest.approx(exact, abs=5 * got.std() / np.sqrt(20_000))
+    assert scores.crps_draws(rng.normal(size=(5, 20_000)), y).mean() > exact + 0.05
+
+
+def test_quantiles_take_a_level_per_trial(mixture):
+    mean, variance, _ = mixture
+    level = np.linspace(0.02, 0.98, 30)
+    x = scores.mixture_quantile(mean, variance, level)
+    assert scores.mixture_cdf(mean, variance, x) == pytest.approx(level, abs=1e-9)

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.evaluate import calibration, scores, summary
+from bayesaffect.evaluate import calibration, epistemic, scores, slopes, smooth, statistics, summary
 from bayesaffect.types import Predictive, Target
 
 VALENCE, MOOD = Target("valence", bounds=(1, 9)), Target("mood", levels=("low", "mid", "high"))
@@ -40,10 +40,17 @@ def test_values_equal_the_plain_functions():
     predictive, truth = study()
     got = table(predictive, truth).value
     prob, label = predictive.probability("mood").values, truth["mood"].values
-    for name in ("nll", "brier", "accuracy", "balanced_accuracy", "macro_f1", "auroc"):
+    for name in ("nll", "brier", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "kappa"):
         assert got["mood", name] == pytest.approx(getattr(scores, name)(prob, label), abs=1e-9), name
     assert got["mood", "ece"] == pytest.approx(calibration.ece(prob, label))
     assert got["mood", "classwise_ece"] == pytest.approx(calibration.classwise_ece(prob, label))
+    assert got["mood", "adaptive_ece"] == pytest.approx(calibration.adaptive_ece(prob, label))
+    assert got["mood", "smooth_ece"] == pytest.approx(smooth.smooth_ece(prob, label), abs=1e-9)
+    assert got["mood", "entropy"] == pytest.approx(scores.entropy(prob))
+    wrong = (prob.argmax(1) != label).astype(float)
+    assert got["mood", "aurc"] == pytest.approx(epistemic.aurc(-prob.max(1), wrong), abs=1e-9)
+    assert got["mood", "calibration_slope"] == pytest.approx(slopes.class_slope(prob, label).slope, abs=1e-6)
+    assert "rps" not in got["mood"] and "calibration_intercept" not in got["mood"]
 
 
 def test_continuous_scores_are_in_rating_units():
@@ -62,6 +69,10 @@ def test_continuous_scores_are_in_rating_units():
         "coverage95": scores.coverage(mean, variance, y, 0.95),
         "interval_score90": scores.interval_score(low, high, y, 0.9).mean(),
         "rmse_within": scores.rmse_within_each(x, y, np.full(y.size, 0.8)).mean(),
+        "width90": (high - low).mean(),
+        "aurc": epistemic.aurc(np.sqrt(variance.mean(0) + mean.var(0)), np.abs(x - y)),
+        "calibration_intercept": slopes.rating_line(x, y)[0],
+        "calibration_slope": slopes.rating_line(x, y)[1],
     }
     for name, value in expected.items():
         assert got[name] == pytest.approx(value, abs=1e-9), name
@@ -120,7 +131,7 @@ def test_interval_of_a_mean_matches_the_standard_error_between_subjects():
     predictive, truth = study(n=1200)
     data = summary.align(predictive, truth, MOOD)
     each = pd.Series(scores.nll_each(data.prob, data.truth)).groupby(data.subject).mean()
-    row = table(predictive, truth, resamples=4000).loc[("mood", "nll")]
+    row = table(predictive, truth, resamples=1500).loc[("mood", "nll")]
     assert (row.high - row.low) / 2 == pytest.approx(1.645 * each.std(ddof=0) / np.sqrt(SUBJECTS), rel=0.1)
 
 
@@ -167,3 +178,47 @@ def test_paired_difference_uses_common_trials():
     assert (got.trials == 30).all() and got.value.abs().max() < 1e-9
     with pytest.raises(InputError, match=r"no model \['c'\]"):
         summary.paired_difference(models, "a", "c", truth=truth, targets=(VALENCE,), seed=0)
+
+
+def test_levels_that_are_numbers_have_a_ranked_score_and_two_an_intercept():
+    predictive, truth = study()
+    stars = Target("mood", levels=("1", "2", "3"))
+    renamed = Predictive(
+        (stars,), predictive.subject, log_prob={"mood": predictive.log_prob["mood"].assign_coords(level=list("123"))}
+    )
+    got = summary.score_table({"m": renamed}, truth, (stars,), seed=0, resamples=20).set_index("score").value
+    assert got["rps"] == pytest.approx(scores.rps(predictive.probability("mood").values, truth["mood"].values))
+    assert [statistics.ordered(t) for t in (stars, MOOD, Target("x", levels=("3", "1", "2")))] == [True, False, False]
+
+    two = Target("mood", levels=("no", "yes"))
+    half = predictive.log_prob["mood"][:, :, :2].drop_vars("level", errors="ignore")
+    half = half - np.log(np.exp(half).sum("level"))
+    pair = Predictive((two,), predictive.subject, log_prob={"mood": half})
+    known = truth.assign(mood=truth["mood"].where(truth["mood"] < 2, -1))
+    row = summary.score_table({"m": pair}, known, (two,), seed=0, resamples=20).set_index("score").value
+    data = summary.align(pair, known, two)
+    line = slopes.event_line(data.prob[:, 1], data.truth)
+    assert (row["calibration_slope"], row["calibration_intercept"]) == pytest.approx((line.slope, line.intercept))
+
+
+@pytest.mark.parametrize("thresholds", [1000, 40])
+def test_area_under_risk_coverage_of_a_resample(monkeypatch, thresholds):
+    monkeypatch.setattr(statistics, "THRESHOLDS", thresholds)
+    rng = np.random.default_rng(8)
+    uncertainty, loss, group = rng.random(300), rng.random(300), np.arange(300) % 4
+    counts = np.array([2, 0, 1, 3])
+    rows = np.repeat(np.arange(300), counts[group])
+    got = statistics._aurc(uncertainty, loss, group)(counts[None].astype(float))[0]
+    assert got == pytest.approx(epistemic.aurc(uncertainty[rows], loss[rows]), abs=1e-9 if thresholds > 300 else 0.02)
+
+
+def test_one_step_slope_of_a_resample_is_near_the_full_fit():
+    predictive, truth = study(n=1200)
+    data = summary.align(predictive, truth, MOOD)
+    _, group = np.unique(data.subject, return_inverse=True)
+    rows = np.concatenate([np.flatnonzero(group == s) for s in (0, 0, 2, 3, 5, 5)])
+    functions = summary.statistics(data, MOOD, group)
+    got = functions["calibration_slope"](np.array([[2, 0, 1, 1, 0, 2.0]]))[0]
+    whole = functions["calibration_slope"](np.ones((1, 6)))[0]
+    full = slopes.class_slope(data.prob[rows], data.truth[rows]).slope
+    assert abs(got - full) < 0.1 * abs(whole - full)

@@ -126,6 +126,15 @@ def test_answers_with_zero_legal_and_one_code_for_missing(lab):
     assert neutral.truth == {} and neutral.stimulus == "neutral"
 
 
+def test_a_version_goes_with_its_trial(lab):
+    assert read(lab, "ann/1")[0].segments[0].version is None
+    rows = TRIALS.splitlines()
+    table = [f"{row},{end}" for row, end in zip(rows, ["version", "old", "new", "", "old"], strict=True)]
+    (lab.parent / "trials.csv").write_text("\n".join(table) + "\n")
+    names = ("ann/1", "ann/2", "bob/1")
+    assert [read(lab, name)[0].segments[0].version for name in names] == ["old", "new", ""]
+
+
 def test_numbers_up_to_one_can_be_missing(lab):
     edit(lab, "missing = [-99]", 'missing = "<= 0"')
     edit(lab.parent / "trials.csv", "bob,1,film,10,20,0,10", "bob,1,film,10,20,0,0")

@@ -128,8 +128,10 @@ def test_weights_come_per_trial_and_as_a_forest_plot(place):
     ("arguments", "sentence"),
     [
         (("predict", "{ws}", "{root}/none.csv", "{root}/o"), "none.csv"),
-        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "oracle"), "there is no model 'oracle'"),
-        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "hybrid"), "has no hybrid posterior"),
+        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--family", "oracle"), "there is no family 'oracle'"),
+        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--family", "hybrid"), "has no hybrid posterior"),
+        (("predict", "{ws}", "{root}/new.csv", "{root}/o", "--model", "late"), "write --family late"),
+        (("predict", "{ws}", "{root}/new.csv"), "2 paths were given"),
         (("predict", "{ws}", "{root}/half.csv", "{root}/o"), "has no opinions on 'valence'"),
         (("adapt", "{ws}", "{root}/blank.csv"), "adapting needs a few labelled trials"),
         (("compare", "{ws}", "--by", "country"), "by is 'country'"),
@@ -155,7 +157,7 @@ def test_hybrid_stands_beside_late_where_there_are_features(tmp_path, capsys):
     assert {"late", "hybrid"} <= set(scores["model"])
     posterior = az.from_netcdf(tmp_path / "ws" / "fusion" / "hybrid_mood.nc")["posterior"]
     assert list(posterior["head"].values) == ["eeg", "face"]
-    assert run("predict", tmp_path / "ws", tmp_path / "features.csv", tmp_path / "out", "--model", "hybrid") == 0
+    assert run("predict", tmp_path / "ws", tmp_path / "features.csv", tmp_path / "out", "--family", "hybrid") == 0
     assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == 72
     assert run("compare", tmp_path / "ws") == 0
     assert "hybrid" in pd.read_csv(tmp_path / "ws" / "fusion" / "comparison_mood_loo.csv")["model"].tolist()

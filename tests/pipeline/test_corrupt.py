@@ -134,6 +134,79 @@ def test_faces_are_measured_again_as_they_were(clean):
         np.testing.assert_allclose(again["units"], block["units"], atol=2e-3)
 
 
+def lagging(recording: Recording, seconds: float) -> Recording:
+    """Every signal comes later; what was before the recording is its first sample."""
+
+    def change(signal):
+        at = signal["time"].values
+        step = round(seconds * (at.size - 1) / (at[-1] - at[0]))
+        values = signal.values[:, np.maximum(np.arange(at.size) - step, 0)]
+        return signal.copy(data=values)
+
+    return replace(recording, signals={name: change(signal) for name, signal in recording.signals.items()})
+
+
+def test_a_lag_moves_maps_and_series_as_it_does_in_recordings(study, raw, clean):
+    real = scaled(extracted(study, lambda r: lagging(r, 1.0)), raw)
+    ours = corrupt(corrupt(clean, "eeg", "shift", 0.5, seed=0), "physio", "shift", 0.5, seed=0)
+    for modality, name, dim, first in (("eeg", "maps", "frame", 2), ("physio", "series", "time", 8)):
+        found, expected, before = (
+            t.inputs[modality][name].isel({dim: slice(first, -2)}).values.ravel() for t in (ours, real, clean)
+        )
+        assert np.corrcoef(found, expected)[0, 1] > 0.9 > np.corrcoef(before, expected)[0, 1]
+    assert ours.inputs["physio"]["features"].equals(clean.inputs["physio"]["features"])
+
+
+def test_a_lag_is_of_whole_frames_and_the_first_value_is_held(clean):
+    maps = clean.inputs["eeg"]["maps"].values
+    for strength, later in ((0.2, 0), (0.4, 1), (0.6, 1), (0.8, 2), (1.0, 2)):  # up to 2 s of frames of 1 s
+        ours = corrupt(clean, "eeg", "shift", strength, seed=0).inputs["eeg"]["maps"].values
+        np.testing.assert_array_equal(ours[..., later:], maps[..., : maps.shape[-1] - later])
+        np.testing.assert_array_equal(ours[..., :later], np.repeat(maps[..., :1], later, axis=-1))
+    block = corrupt(clean, "face", "shift", 0.5, seed=0).inputs["face"]
+    crops, rate = clean.inputs["face"]["crops"].values, 4
+    np.testing.assert_array_equal(block["crops"].values[:, rate:], crops[:, :-rate])
+    assert (block["crops"].values[:, :rate] == crops[:, :1]).all()
+    assert (block["units"].values[:, -1] != clean.inputs["face"]["units"].values[:, -1]).any()
+
+
+def dead(recording: Recording, count: int) -> Recording:
+    """The first channels of every signal hold one value all the time."""
+
+    def change(signal):
+        values = signal.values.copy()
+        values[:count] = values[:count, :1]
+        return signal.copy(data=values)
+
+    return replace(
+        recording, signals={name: change(s) if name == "eeg" else s for name, s in recording.signals.items()}
+    )
+
+
+def test_the_quality_falls_as_extraction_would_say(study, raw, clean):
+    def told(trials):
+        return trials.quality.sel(modality="eeg").values
+
+    channels = clean.inputs["eeg"].sizes["channel"]
+    real = told(extracted(study, lambda r: dead(r, round(0.4 * channels)), ("eeg",))) / told(raw)
+    ours = told(corrupt(clean, "eeg", "channels", 0.4, seed=0)) / told(clean)
+    np.testing.assert_allclose(ours, real, atol=0.05)
+    real = told(extracted(study, lambda r: stopped(r, 0.4), ("eeg",))) / told(raw)
+    ours = told(corrupt(clean, "eeg", "flat", 0.4, seed=0)) / told(clean)
+    np.testing.assert_allclose(ours, real, atol=0.15)
+    for other in ("face", "physio"):
+        same = corrupt(clean, "eeg", "channels", 0.4, seed=0).quality.sel(modality=other)
+        assert same.equals(clean.quality.sel(modality=other))
+    less = corrupt(clean, "physio", "channels", 0.5, seed=0)
+    left = less.quality.sel(modality="physio").values / clean.quality.sel(modality="physio").values
+    flags = [n for n in clean.inputs["physio"]["feature"].values if str(n).endswith("_valid")]
+    each = clean.measures["physio"]["features"].sel(feature=[str(n).replace("_valid", "_quality") for n in flags])
+    valid = less.inputs["physio"]["features"].sel(feature=flags).values > 0
+    np.testing.assert_allclose(left, (each.values * valid).sum(1) / each.values.sum(1), rtol=1e-5)
+    assert (0 < left).all() and (left < 1).all()
+    assert corrupt(clean, "face", "noise", 0.4, seed=0).quality.equals(clean.quality)
+
+
 def test_pictures_are_covered_frozen_and_noisy(clean):
     crops = clean.inputs["face"]["crops"].values
     covered = corrupt(clean, "face", "occlusion", 0.5, seed=0).inputs["face"]
@@ -156,7 +229,9 @@ def test_every_kind_and_strength_changes_its_modality_alone(clean):
                 assert changed.truth.equals(clean.truth)
                 for other in set(KINDS) - {family}:
                     assert changed.inputs[other].equals(clean.inputs[other])
-                name = {"eeg": "maps", "face": "features", "physio": "features"}[family]
+                name = {"eeg": "maps", "face": "features", "physio": "series" if kind == "shift" else "features"}[
+                    family
+                ]
                 difference = changed.inputs[family][name] - clean.inputs[family][name]
                 sizes.append(float(np.sqrt((difference.fillna(10) ** 2).mean())))
             assert sizes[-1] > 0.1 and sizes[-1] >= sizes[0]

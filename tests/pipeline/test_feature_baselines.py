@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesaffect.evaluate import scores
 from bayesaffect.pipeline import baselines
 from bayesaffect.pipeline.fuse import Fused
 from bayesaffect.pipeline.report import Evidence, protocol
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Target, Trials
+from bayesaffect.uncertainty import evidential
 
 SETTINGS = Settings("recordings", "mahnob")
 GROUPS = (("S0", "S1"), ("S2", "S3"), ("S4", "S5"))
@@ -82,5 +84,99 @@ def test_the_protocol_says_whom_recalibration_and_baselines_learned_from(trials,
     settings = replace(SETTINGS, nested=nested)
     found = baselines.on_features(tmp_path, settings, trials, GROUPS)
     opinions = Opinions.from_predictives({"wrist": found["linear"]}, trials)
-    lines = protocol(settings, Evidence(opinions, GROUPS, {}, Fused(found["linear"], {}, (), ()), on_features=found))
+    lines = protocol(
+        settings, Evidence(lambda group: opinions, GROUPS, {}, Fused(found["linear"], {}, (), ()), on_features=found)
+    )
     assert told in lines["Networks"] and "forest" in lines["Baselines"]
+
+
+@pytest.fixture
+def complement(monkeypatch):
+    """Opinions on four classes of two bits and on a rating; one modality's features show a bit, the other's opinion."""
+    assert evidential.STEPS == 300
+    monkeypatch.setattr(evidential, "STEPS", 60)
+    rng = np.random.default_rng(0)
+    label, trial, subject = (
+        rng.integers(0, 4, 180),
+        [f"T{k:03d}" for k in range(180)],
+        [f"S{k % 6}" for k in range(180)],
+    )
+    coords = {"trial": trial, "modality": ["face", "wrist"], "subject": ("trial", subject)}
+    coords["stimulus"] = ("trial", [f"clip{k // 6}" for k in range(180)])
+    here = rng.random((180, 2)) < 0.9
+    here[~here.any(1)] = True
+    present = xr.DataArray(here, dims=("trial", "modality"), coords=coords)
+    bits = np.stack([label % 2, label // 2], 1) + rng.normal(0, 0.3, (180, 2))
+    features = np.where(here[:, :1], np.stack([bits[:, 0], rng.normal(size=180)], 1), np.nan)
+    logits = np.zeros((180, 2, 4))
+    logits[:, 1, 2:] = 4 * (bits[:, 1, None] - 0.5)
+    logs = np.where(here[..., None], logits - np.log(np.exp(logits).sum(-1, keepdims=True)), np.nan)
+    rating = np.clip(0.4 * (bits.sum(1) - 1), -1, 1)
+    mean = np.where(here, 0.4 * (bits - 0.5), np.nan)
+    return Opinions(
+        (Target("quadrant", levels=("a", "b", "c", "d")), Target("arousal", bounds=(1, 9))),
+        present,
+        xr.Dataset({"quadrant": ("trial", label), "arousal": ("trial", rating)}, coords={"trial": trial}),
+        {"arousal": xr.DataArray(mean, dims=("trial", "modality"))},
+        {"arousal": xr.DataArray(np.where(here, 0.09, np.nan), dims=("trial", "modality"))},
+        {"quadrant": xr.DataArray(logs, dims=("trial", "modality", "level"))},
+        embedding={"face": xr.DataArray(features, dims=("trial", "feature"), coords={"feature": ["brow", "noise"]})},
+    )
+
+
+def test_views_are_features_where_there_are_any_and_else_the_opinion(complement):
+    rating, columns = baselines.views(complement, complement.target("arousal"))
+    assert [rating[:, c].shape[1] for c in columns] == [2, 2]
+    here = complement.present.values
+    assert np.isnan(rating[:, columns[1]][~here[:, 1]]).all() and np.isfinite(rating[:, columns[0]][here[:, 0]]).all()
+    assert rating[here[:, 1], 3] == pytest.approx(np.log(0.09))
+    classes, columns = baselines.views(complement, complement.target("quadrant"))
+    assert classes.shape == (180, 6) and np.allclose(np.nansum(classes[:, columns[1]], 1), 0)
+
+
+def test_evidence_of_views_that_complement_one_another_beats_each(complement):
+    def found(opinions):
+        got = baselines.by_evidence(opinions, GROUPS, seed=0)
+        label = opinions.truth["quadrant"].sel(trial=got.trial.values).values
+        return scores.accuracy(got.probability("quadrant").values, label), got
+
+    both, got = found(complement)
+    assert got.trial.size == 180 and set(got.mean) == {"arousal"}
+    alone = [found(complement.only([name]))[0] for name in complement.modalities]
+    assert both > max(alone) + 0.15 and min(alone) > 0.35
+    own = got.trained_on.sel(trained_subject=xr.DataArray(got.subject.values, dims="trial"))
+    assert not own.values.any() and (got.trained_on.sum("trained_subject") == 4).all()
+
+
+def test_evidence_does_not_read_the_truth_of_those_it_predicts(complement):
+    mine = np.isin(complement.subject.values, GROUPS[1])
+    first = baselines.by_evidence(complement, GROUPS, seed=0)
+    truth = complement.truth.copy(deep=True)
+    truth["quadrant"][mine], truth["arousal"][mine] = 0, 0.9
+    other = baselines.by_evidence(replace(complement, truth=truth), GROUPS, seed=0)
+    same = np.isclose(first.log_prob["quadrant"][0], other.log_prob["quadrant"][0]).all(1)
+    assert same[mine].all() and not same[~mine].all()
+
+
+def test_evidence_is_learned_once_and_what_changes_it_changes_the_file(complement, tmp_path, monkeypatch):
+    fitted, learn = [], baselines.by_evidence
+
+    def counted(*args, **options):
+        fitted.append(1)
+        return learn(*args, **options)
+
+    monkeypatch.setattr(baselines, "by_evidence", counted)
+    first = baselines.on_opinions(tmp_path, SETTINGS, complement, GROUPS)
+    assert list(first) == ["stimulus", "product", "evidential"]
+    again = baselines.on_opinions(tmp_path, SETTINGS, complement, GROUPS[::-1])
+    assert len(fitted) == 1 and len(list(tmp_path.rglob("*.nc"))) == 1
+    assert np.array_equal(first["evidential"].log_prob["quadrant"], again["evidential"].log_prob["quadrant"])
+    complement.embedding["face"][7, 1] += 0.5
+    baselines.on_opinions(tmp_path, SETTINGS, complement, GROUPS)
+    baselines.on_opinions(tmp_path, replace(SETTINGS, seed=1), complement, GROUPS)
+    assert len(fitted) == 3
+
+
+def test_tasks_that_are_the_label_are_no_stimulus(complement, tmp_path):
+    wristband = replace(SETTINGS, format="e4")
+    assert list(baselines.on_opinions(tmp_path, wristband, complement, GROUPS)) == ["product", "evidential"]

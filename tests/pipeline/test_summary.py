@@ -4,6 +4,7 @@ import pytest
 import xarray as xr
 
 from bayesaffect.pipeline.summary import sentences
+from bayesaffect.report.findings import HEADS
 from bayesaffect.types import Target
 
 STRESS = Target("stress", levels=("rest", "stress"))
@@ -36,7 +37,7 @@ def told(low, high, rival="eda"):
     [(-0.1, -0.02, "better than"), (0.01, 0.1, "worse than"), (-0.1, 0.1, "not clearly different from")],
 )
 def test_the_verdict_follows_the_interval(low, high, verdict):
-    assert f"fusion is {verdict} the best single modality (eda)" in told(low, high)
+    assert f"Fusion is {verdict} the best single modality (eda)" in told(low, high)
 
 
 def test_numbers_are_those_of_the_tables():
@@ -45,10 +46,59 @@ def test_numbers_are_those_of_the_tables():
 
 
 def test_a_strong_order_is_a_caution_and_a_weak_one_is_not():
-    assert "a caution" in told(-0.01, 0.1, rival="order")
-    assert "a caution" not in told(-0.2, -0.1, rival="order")
+    assert "A caution" in told(-0.01, 0.1, rival="order")
+    assert "A caution" not in told(-0.2, -0.1, rival="order")
+
+
+def test_answers_of_others_to_the_same_stimulus_are_a_caution_where_they_do_as_well():
+    assert "NLL of fusion minus stimulus +0.045 [-0.010, +0.100]" in told(-0.01, 0.1, rival="stimulus")
+    assert "stimulus" not in told(-0.2, -0.1, rival="stimulus")
 
 
 def test_hybrid_is_set_against_late():
     assert "is better than late fusion; NLL of hybrid minus late -0.060 [-0.100, -0.020]" in told(0.02, 0.1, "hybrid")
-    assert "hybrid fusion" not in told(0.02, 0.1)
+    assert "Hybrid fusion" not in told(0.02, 0.1)
+
+
+def test_every_sentence_stands_under_a_head_and_the_question_comes_first():
+    row = ("late", "prior", "stress", "nll", -0.1, -0.2, -0.05)
+    differences = pd.DataFrame([row], columns=["a", "b", "target", "score", "value", "low", "high"])
+    lines = sentences(SCORES, differences, {"stress": WEIGHTS}, targets=(STRESS,), modalities=("eda", "motion"))
+    heads = [next(k for k, h in enumerate(HEADS) if line.startswith(f"{h}: ")) for line in lines]
+    assert heads == sorted(heads) and lines[0].startswith("What was asked: Can stress (rest or stress) of people")
+    assert "from eda and motion" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.1, -0.02, "better than guessing"),
+        (0.01, 0.1, "worse than guessing"),
+        (-0.1, 0.1, "not better than guessing"),
+    ],
+)
+def test_guessing_is_always_set_beside(low, high, verdict):
+    assert f"Stress: {verdict}" in told(low, high, "prior")
+
+
+def test_coverage_off_its_level_is_named():
+    rating = Target("valence", bounds=(1, 9))
+    for low, high, verdict in ((0.7, 0.8, "too sure of itself"), (0.93, 0.97, "wider than"), (0.85, 0.95, "")):
+        scores = pd.DataFrame(
+            [("late", "valence", "coverage90", (low + high) / 2, low, high)], columns=list(SCORES.columns)
+        )
+        none = pd.DataFrame(columns=["a", "b", "target", "score", "value", "low", "high"])
+        text = " ".join(sentences(scores, none, {}, targets=(rating,), modalities=("eda",)))
+        assert (verdict in text) and (bool(verdict) == any(v in text for v in ("too sure", "wider than")))
+
+
+def test_people_for_whom_fusion_fails_are_named():
+    rows = [
+        ("0", s, model, "stress", "nll", value, 10)
+        for s, late in (("S1", 0.5), ("S10", 0.9), ("S2", 0.8))
+        for model, value in (("late", late), ("prior", 0.69))
+    ]
+    records = pd.DataFrame(rows, columns=["fold", "subject", "model", "target", "score", "value", "trials"])
+    none = pd.DataFrame(columns=["a", "b", "target", "score", "value", "low", "high"])
+    text = " ".join(sentences(SCORES, none, {}, targets=(STRESS,), modalities=("eda",), records=records))
+    assert "for 2 of 3 people the fusion is worse than guessing (S2, S10), worst for S10, by 0.21 nats" in text

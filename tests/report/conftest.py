@@ -153,9 +153,9 @@ def _curves(networks, rng):
 VALENCE, AROUSAL = "valence", "arousal"
 
 
-def _affect(**options):
+def _affect(subjects=8, trials=10, **options):
     targets = (Target(VALENCE, bounds=(1, 9)), Target(AROUSAL, bounds=(1, 9)), Target("emotion", levels=EMOTIONS))
-    return synthetic(targets, ("eeg", "face", "physio"), 8, 10, seed=1, **options)
+    return synthetic(targets, ("eeg", "face", "physio"), subjects, trials, seed=1, **options)
 
 
 def _stress(**options):
@@ -173,7 +173,8 @@ def _experts(**options):
 SITUATIONS = {"affect": _affect, "stress": _stress, "experts": _experts}
 
 
-@pytest.fixture(params=list(SITUATIONS))
+# one kind is drawn in every run, the others with the slow tests: a page of figures takes seconds
+@pytest.fixture(params=["affect", *(pytest.param(name, marks=pytest.mark.slow) for name in ("stress", "experts"))])
 def findings(request) -> Findings:
     return SITUATIONS[request.param]()
 
@@ -181,3 +182,10 @@ def findings(request) -> Findings:
 @pytest.fixture(scope="session")
 def affect() -> Findings:
     return SITUATIONS["affect"]()
+
+
+@pytest.fixture(scope="session")
+def full_size() -> Findings:
+    """27 people, 20 trials, three targets, 400 draws, a fit per target."""
+    found = _affect(subjects=27, trials=20, draws=400, omissions=60)
+    return replace(found, posteriors={t.name: found.posteriors["late"] for t in found.targets})

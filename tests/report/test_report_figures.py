@@ -18,6 +18,7 @@ from bayesaffect.types import Omission
 KINDS = {
     "affect": {
         "reliability_emotion",
+        "classwise_emotion",
         "confusion_emotion",
         "coverage",
         "plane",
@@ -26,10 +27,11 @@ KINDS = {
         "weights_arousal",
         "weights_emotion",
     },
-    "stress": {"reliability_stress", "confusion_stress", "roc_stress", "weights_stress"},
+    "stress": {"reliability_stress", "classwise_stress", "confusion_stress", "roc_stress", "weights_stress"},
     "experts": {"coverage", "plane", "scatter", "weights_valence", "weights_arousal"},
 }
 ALWAYS = {"data", "scores", "differences", "selective", "weights_population", "subjects", "ranks_late", "learning"}
+ALWAYS |= {"answers", "quality_and_error", "announced", "calibration_subjects"}
 
 
 def test_each_situation_has_its_figures_and_no_other(findings, request):
@@ -176,3 +178,10 @@ def test_names_sort_as_people_count_and_make_safe_files():
 def test_findings_without_the_headline_model_are_refused(affect):
     with pytest.raises(InputError, match="headline"):
         replace(affect, headline="hybrid")
+
+
+def test_curves_of_many_models_are_thinned_to_the_plainest(affect):
+    more = {f"model_{k}": affect.predictives["equal"] for k in range(6)}
+    many = replace(affect, predictives={**affect.predictives, **more, "prior": affect.predictives["equal"]})
+    assert many.plainest() == ("eeg", "face", "physio", "early", "equal", "prior")
+    assert affect.plainest() == ("eeg", "face", "physio", "early", "equal")

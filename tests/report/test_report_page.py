@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bayesaffect.report import tables
 from bayesaffect.report.figures import catalogue
 from bayesaffect.report.page import write_report
+from bayesaffect.report.sections import SECTIONS
+from bayesaffect.types import Omission
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +34,32 @@ def test_files(written):
     figures = {p.stem for p in (folder / "figures").glob("*.png")}
     assert figures == {"scores", "confusion_emotion"}
     assert figures == {p.stem for p in (folder / "figures").glob("*.pdf")}
-    assert {p.stem for p in (folder / "tables").glob("*.csv")} == {
-        "data",
-        "omissions",
-        "weights",
-        "subjects",
-        "diagnostics",
-        "differences",
-    }
+    assert figures == {p.stem for p in (folder / "figures").glob("*.svg")}
+    tables = {p.stem for p in (folder / "tables").glob("*.csv")}
+    assert (
+        tables
+        == {p.stem for p in (folder / "tables").glob("*.tex")}
+        == {
+            "scores",
+            "scores_valence",
+            "scores_arousal",
+            "scores_emotion",
+            "data",
+            "omissions",
+            "weights",
+            "subjects",
+            "diagnostics",
+            "differences",
+        }
+    )
     assert not list(folder.rglob(".*"))
 
 
 def test_page_is_self_contained_and_small(written):
     text = written.read_text()
     assert written.stat().st_size < 8e6
-    assert not re.findall(r'<(?:img|script|link|iframe|source)\b[^>]*(?:src|href)="(?!data:)[^"]*"', text)
-    assert not re.findall(r'href="https?:|url\(["\']?https?:|@import\s+url', text)
+    assert not re.findall(r'<(?:img|link|iframe|source)\b[^>]*(?:src|href)="(?!data:)[^"]*"', text)
+    assert "<script" not in text and "https:" not in text and "http:" not in text and "@import" not in text
 
 
 def test_scores_files(written, affect):
@@ -104,3 +118,71 @@ def test_the_page_tells_what_a_poor_signal_costs(affect, tmp_path, monkeypatch):
     assert "What a poor signal costs" in text
     assert f'{half:.2f} <span class="interval">[{low:.2f}, {high:.2f}]' in text
     assert "What a poor signal costs" not in write_report(affect, tmp_path / "without").read_text()
+
+
+def sections(text):
+    return re.findall(r"<section id=[^>]* aria-label=\"([^\"]*)\"", text)
+
+
+def test_the_order_of_the_page_is_that_of_a_reader(written):
+    shown = sections(written.read_text())
+    assert shown == [title for title in SECTIONS.values() if title in shown]
+    assert shown[:3] == ["Summary", "Protocol", SECTIONS["failed"]] and shown[-1] == "How to reproduce"
+
+
+def test_cautions_follow_failures_and_both_come_before_results(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    flagged = replace(affect, failures=("A chain <got> stuck.",), cautions=("The face lags by one trial.",))
+    text = write_report(flagged, tmp_path).read_text()
+    places = [text.index(part) for part in ("A chain &lt;got&gt; stuck.", "The face lags", affect.summary[0])]
+    assert places == sorted(places) and "One thing to be careful with" in text
+    assert "be careful with.</strong>" not in write_report(affect, tmp_path / "clean").read_text()
+
+
+def test_sheets_notes_and_hashes_reach_the_page_and_the_disk(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    row = {"target": "valence", "modality": "eeg", "value": 0.12, "low": 0.05, "high": 0.2}
+    told = replace(
+        affect,
+        sheets={"shapley": pd.DataFrame([row]), "records": pd.DataFrame({"subject": ["S_1"], "value": [np.nan]})},
+        notes={"importance": ("Taking the <face> away costs 0.12 nats.",)},
+        hashes={"opinions": "0a1b2c"},
+    )
+    page = write_report(told, tmp_path)
+    text = page.read_text()
+    assert "Taking the &lt;face&gt; away" in text and "0.120 [0.050, 0.200]" in text and "0a1b2c" in text
+    assert SECTIONS["importance"] in sections(text) and SECTIONS["robustness"] not in sections(text)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "tables" / "shapley.csv"), told.sheets["shapley"])
+    assert r"S\_1 & --" in (tmp_path / "tables" / "records.tex").read_text()
+
+
+def test_sentences_stand_under_their_heads(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    lines = ("A sentence of its own.", "How sure: Valence: as <sure> as it says.", "How well: Arousal: well.")
+    text = write_report(replace(affect, summary=lines), tmp_path).read_text()
+    assert "<dt>How sure</dt><dd><p><b>Valence</b>: as &lt;sure&gt; as it says.</p></dd>" in text
+    assert text.index("A sentence of its own.") < text.index("<dt>How well</dt>") < text.index("<dt>How sure</dt>")
+    assert "For whom it fails" not in text
+
+
+def test_the_folder_of_the_data_is_not_told(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    lost = tuple(Omission(f"/home/someone/data/Sessions/{k}/film.avi", "broken") for k in (3, 14))
+    text = write_report(replace(affect, omissions=lost), tmp_path).read_text()
+    assert "/home/someone" not in text and "14/film.avi" in text
+    one = tables.places((Omission("/home/someone/data/film.avi", "broken"), Omission("S1/T2", "gone")))
+    assert one == ["film.avi", "S1/T2"]
+
+
+@pytest.mark.slow
+def test_a_full_size_study_has_its_figures_in_time_and_in_8_mb(full_size, tmp_path):
+    """Time is that of the processor, so that neighbours do not count."""
+    start = time.process_time()
+    page = write_report(full_size, tmp_path)
+    assert time.process_time() - start < 60
+    assert page.stat().st_size < 8e6
+    names = {re.sub(r"_(valence|arousal|emotion)$", "", p.stem) for p in (tmp_path / "figures").glob("*.png")}
+    assert len(names) >= 15
+    for suffix in ("pdf", "svg"):
+        assert len(list((tmp_path / "figures").glob(f"*.{suffix}"))) == len(list((tmp_path / "figures").glob("*.png")))
+    assert "<text" in (tmp_path / "figures" / "scores.svg").read_text()

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
+from bayesaffect.io.store import load_trials, save_trials
 from bayesaffect.signals import physio
 from bayesaffect.signals.extract import Extraction, extract
 from bayesaffect.types import Recording, Segment, Target, Trials, Video
@@ -103,6 +106,16 @@ def test_missing_video_costs_the_face_only():
     trials = extract(gone, MODALITIES, SETTINGS)
     assert trials.modalities == ("eeg", "heat")
     assert [o.where for o in trials.omissions] == ["gone.avi"]
+
+
+def test_versions_become_a_coordinate_of_the_trials(tmp_path):
+    plain = recording()
+    assert "version" not in extract(plain, MODALITIES, SETTINGS).present.coords
+    told = replace(
+        plain, segments=tuple(replace(s, version=v) for s, v in zip(plain.segments, ("old", ""), strict=True))
+    )
+    save_trials(extract(told, MODALITIES, SETTINGS), tmp_path / "trials.nc")
+    assert load_trials(tmp_path / "trials.nc").present["version"].values.tolist() == ["old", ""]
 
 
 def test_recordings_with_different_modalities_join():

@@ -11,7 +11,19 @@ inherits that weaker separation, as any second stage on plain out-of-fold predic
 """
 
 from bayesaffect.evaluate.baselines.features import forest, linear, table
-from bayesaffect.evaluate.baselines.pooling import equal_weights, prior_only, product_of_experts
+from bayesaffect.evaluate.baselines.pooling import equal_weights, prior_only, product, product_of_experts
 from bayesaffect.evaluate.baselines.stacking import order_only, stacking
+from bayesaffect.evaluate.baselines.stimuli import stimulus
 
-__all__ = ["equal_weights", "forest", "linear", "order_only", "prior_only", "product_of_experts", "stacking", "table"]
+__all__ = [
+    "equal_weights",
+    "forest",
+    "linear",
+    "order_only",
+    "prior_only",
+    "product",
+    "product_of_experts",
+    "stacking",
+    "stimulus",
+    "table",
+]

@@ -1,4 +1,4 @@
-"""Who learns from whom: every group of subjects is predicted by what the other groups taught."""
+"""Who learns from whom: every group of subjects (or of what else is held out) is predicted by what others taught."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from bayesaffect.errors import InputError
 from bayesaffect.types import Opinions, Predictive, Target, Trials
+from bayesaffect.types.unit import forbidden
 
 Groups = Sequence[Iterable[str]]
 
@@ -34,7 +35,7 @@ def out_of_fold(
     regress : (x, rating, subject, new x) -> mean (new trial,) and variance (one, or one per trial).
     """
     subject = index.subject.values.astype(str)
-    kept, parts = folds(subject, groups)
+    kept, parts = folds(index, groups)
     kept = kept & usable
     mean, variance, log_prob = {}, {}, {}
     for target in (t for t in index.targets if t.name in features):
@@ -61,8 +62,11 @@ def out_of_fold(
     return predictive(index, kept, mean, variance, log_prob, trained_on(index, kept, parts))
 
 
-def folds(subject: np.ndarray, groups: Groups) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Trials of any group, and (train, test) masks per group.
+def folds(index: Trials | Opinions, groups: Groups) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Trials that are predicted, and (train, test) masks per group of subjects, or of what ``index`` is held out by.
+
+    Learned from are the trials of all other groups; where parts of sessions are held out, those of earlier parts. A
+    group from whose others nothing may be learned, as the first part of all sessions, is not predicted.
 
     Raises
     ------
@@ -71,9 +75,17 @@ def folds(subject: np.ndarray, groups: Groups) -> tuple[np.ndarray, list[tuple[n
     groups = [{str(s) for s in group} for group in groups]
     if len(groups) < 2 or sum(map(len, groups)) != len(set().union(*groups)):
         raise InputError("groups of subjects must be two or more, without a common subject")
-    tests = [np.isin(subject, sorted(group)) for group in groups]
-    kept = np.any(tests, axis=0)
-    return kept, [(kept & ~test, test) for test in tests]
+    names, which = np.unique(index.unit.values.astype(str), return_inverse=True)
+    tests = [np.isin(names, sorted(group))[which] for group in groups]
+    inside = np.any(tests, axis=0)
+    parts = []
+    for group, test in zip(groups, tests, strict=True):
+        away = forbidden(index.held_out_by, np.array(sorted(group), dtype=str), names).any(0)[which]
+        if (inside & ~away).any():
+            parts.append((inside & ~away, test))
+    if not parts:
+        raise InputError("no trial of any other group may be learned from", remedy="name groups of what is held out")
+    return np.any([test for _, test in parts], axis=0), parts
 
 
 def truth_of(index: Trials | Opinions, target: Target) -> np.ndarray:
@@ -93,22 +105,24 @@ def normalised(log_prob: np.ndarray) -> np.ndarray:
 
 
 def trained_on(index, kept: np.ndarray, parts) -> xr.DataArray | None:
-    """Whose truth has been seen (trial, trained_subject): the training subjects of ``parts``, and the opinions' own."""
-    before = index.trained_on if isinstance(index, Opinions) else None
-    subject = index.subject.values.astype(str)
+    """Whose truth has been seen (trial, trained_subject): the training subjects of ``parts``, and the opinions' own.
+
+    Where trials are held out by something else, that stands for the subjects.
+    """
+    before, dim = index.trained_on if isinstance(index, Opinions) else None, f"trained_{index.held_out_by}"
+    unit = index.unit.values.astype(str)
     if before is None and not parts:
         return None
-    names = sorted({*subject[kept], *(before["trained_subject"].values.astype(str) if before is not None else ())})
+    names = sorted({*unit, *(before[dim].values.astype(str) if before is not None else ())})
     column = {name: k for k, name in enumerate(names)}
-    seen = np.zeros((subject.size, len(names)), dtype=bool)
+    seen = np.zeros((unit.size, len(names)), dtype=bool)
     if before is not None:
         old = (before.values & index.present.values[..., None]).any(1)
-        seen[:, [column[str(s)] for s in before["trained_subject"].values]] = old
+        seen[:, [column[str(s)] for s in before[dim].values]] = old
     for train, test in parts:
-        learned = [column[s] for s in np.unique(subject[train]) if s in column]
-        seen[np.ix_(test, learned)] = True
-    coords = {"trial": index.present["trial"].values[kept], "trained_subject": names}
-    return xr.DataArray(seen[kept], dims=("trial", "trained_subject"), coords=coords)
+        seen[np.ix_(test, [column[s] for s in np.unique(unit[train])])] = True
+    coords = {"trial": index.present["trial"].values[kept], dim: names}
+    return xr.DataArray(seen[kept], dims=("trial", dim), coords=coords)
 
 
 def predictive(index, kept, mean, variance, log_prob, trained_on) -> Predictive:

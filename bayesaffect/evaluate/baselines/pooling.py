@@ -58,6 +58,55 @@ def product_of_experts(opinions: Opinions, groups: Groups | None = None) -> Pred
     return _with_learned_variance(opinions, kept, mean, variance, log_prob, groups)
 
 
+def product(opinions: Opinions, groups: Groups) -> Predictive:
+    """Product of experts that share a prior, which counts once (Tresp 2000; Hinton 2002).
+
+    An opinion holds what its sensor shows and what was known before. With the prior of `prior_only` learned on the
+    other groups, of a trial's M present modalities only what each adds to it is multiplied:
+
+        classes: p_k proportional to q_k prod_m (p_mk / q_k)
+        ratings: 1/v = 1/v0 + sum_m l_m,   mean = v (m0 / v0 + sum_m l_m z_m),
+                 l_m = max(1/v_m - 1/v0, 0),   l_m z_m = x_m / v_m - m0 / v0 where l_m > 0, else 0
+
+    so that an opinion that is no surer than the prior says nothing. Where the opinions came without variances, v_m is
+    the mean squared error of modality m on the other groups. Trials without any present modality and targets
+    without truth in some training set are left out.
+    """
+    here = opinions.present.values
+    covered, parts = folds(opinions, groups)
+    kept = covered & here.any(1)
+    prior = prior_only(opinions, groups).select(here.any(1)[covered])
+    opinions, here, parts = opinions.select(kept), here[kept], [(train[kept], test[kept]) for train, test in parts]
+    mean, variance, log_prob = {}, {}, {}
+    for name, values in opinions.log_prob.items():
+        if name in prior.log_prob:
+            base = prior.log_prob[name].values[0]
+            gained = np.where(here[..., None], values.values - base[:, None], 0)
+            log_prob[name] = normalised(base + gained.sum(1))
+    for name, x in opinions.mean.items():
+        if name in prior.mean:
+            v = np.where(here, opinions.variance[name].values, 1)
+            if not opinions.variance_known:
+                v = _errors(_filled(x, here), here, truth_of(opinions, opinions.target(name)), parts)
+            m0, v0 = prior.mean[name].values.T, prior.variance[name].values.T
+            gained = np.where(here, np.maximum(1 / v - 1 / v0, 0), 0)
+            pulled = np.where(gained > 0, _filled(x, here) / v - m0 / v0, 0)
+            variance[name] = 1 / (1 / v0[:, 0] + gained.sum(1))
+            mean[name] = variance[name] * (m0[:, 0] / v0[:, 0] + pulled.sum(1))
+    every = np.ones(here.shape[0], dtype=bool)
+    return predictive(opinions, every, mean, variance, log_prob, trained_on(opinions, every, parts))
+
+
+def _errors(x: np.ndarray, here: np.ndarray, truth: np.ndarray, parts) -> np.ndarray:
+    """Mean squared error of each modality on the training trials of each part (trial, modality)."""
+    found = np.ones(x.shape)
+    for train, test in parts:
+        known = here & (train & np.isfinite(truth))[:, None]
+        squared = np.where(known, (x - np.where(np.isfinite(truth), truth, 0)[:, None]) ** 2, 0)
+        found[test] = np.maximum(squared.sum(0) / np.maximum(known.sum(0), 1), 1e-6)
+    return found
+
+
 def prior_only(index: Trials | Opinions, groups: Groups) -> Predictive:
     """What can be said without looking: the other groups' class frequencies, or mean and variance of their ratings.
 
@@ -65,7 +114,7 @@ def prior_only(index: Trials | Opinions, groups: Groups) -> Predictive:
     denominator). A target without truth in some training set is left out.
     """
     subject = index.subject.values.astype(str)
-    kept, parts = folds(subject, groups)
+    kept, parts = folds(index, groups)
     mean, variance, log_prob = {}, {}, {}
     for target in index.targets:
         truth = truth_of(index, target)
@@ -94,7 +143,7 @@ def _filled(array: xr.DataArray, here: np.ndarray) -> np.ndarray:
 def _with_learned_variance(opinions, kept, mean, variance, log_prob, groups) -> Predictive:
     if opinions.variance_known or groups is None or not mean:
         return predictive(opinions, kept, mean, variance, log_prob, trained_on(opinions, kept, []))
-    covered, parts = folds(opinions.subject.values.astype(str), groups)
+    covered, parts = folds(opinions, groups)
     inside = covered[kept]
     for name in list(mean):
         squared = (truth_of(opinions, opinions.target(name))[kept] - mean[name]) ** 2

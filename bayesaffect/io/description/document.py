@@ -21,7 +21,7 @@ HOW = (
     "licence must be signed for at their site, and lie where the file says"
 )
 _ANSWERS = {"valence": "feltVlnc", "arousal": "feltArsl", "emotion": "feltEmo"}
-_COLUMNS = ("subject", "trial", "stimulus", "start", "stop", "role")
+_COLUMNS = ("subject", "trial", "stimulus", "start", "stop", "role", "version")
 
 
 @dataclass(frozen=True)

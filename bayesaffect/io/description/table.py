@@ -105,7 +105,9 @@ def read_table(
     role_neutral = source.role == "neutral"
     stimulus = str(cells.get(layout.columns["stimulus"], "")).strip() or source.name.split("/")[-1]
     truth = {} if role_neutral else _truth(ratings, cells, where)
-    segment = Segment(source.name, start, stop, "neutral" if role_neutral else stimulus, truth)
+    version = cells.get(layout.columns["version"])
+    version = None if version is None else str(version).strip()
+    segment = Segment(source.name, start, stop, "neutral" if role_neutral else stimulus, truth, version)
     recording = Recording(source.subject, where, tuple(targets), signals, (segment,), videos)
     return recording, tuple(omissions)
 

@@ -1,94 +1,11 @@
-"""Scores of predictions against the truth: plain functions on numpy arrays.
-
-Shapes: ``prob`` (n, k) class probabilities, ``label`` (n,) level indices, ``mean`` and ``variance``
-(draw, n) the parameters of an equal-weight mixture of Gaussians per trial, ``truth`` (n,).
-A score that is an average over trials has a pointwise twin inside (`nll_each`, `brier_each`,
-`mixture_nll`, `crps`, `interval_score`), because intervals over subjects are made from those.
-"""
+"""Scores of an equal-weight mixture of Gaussians per trial: ``mean`` and ``variance`` (draw, n), ``truth`` (n,)."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
-from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
-_BLOCK = 1 << 21  # numbers held at once by the mixture scores (16 MiB)
-
-
-def nll_each(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Log score of each trial in nats, -log p[i, label_i] (Good 1952); probabilities below 1e-300 count as 1e-300."""
-    return -np.log(np.maximum(prob[np.arange(label.size), label], 1e-300))
-
-
-def nll(prob: np.ndarray, label: np.ndarray) -> float:
-    """Mean log score in nats: -(1/n) sum_i log p[i, label_i] (Good 1952)."""
-    return float(nll_each(prob, label).mean())
-
-
-def brier_each(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Brier score of each trial: sum_k (p_ik - [label_i = k])^2, between 0 and 2 (Brier 1950)."""
-    return (prob**2).sum(1) - 2 * prob[np.arange(label.size), label] + 1
-
-
-def brier(prob: np.ndarray, label: np.ndarray) -> float:
-    """Mean Brier score: (1/n) sum_i sum_k (p_ik - [label_i = k])^2 over all classes, also for two (Brier 1950)."""
-    return float(brier_each(prob, label).mean())
-
-
-def accuracy(prob: np.ndarray, label: np.ndarray) -> float:
-    """Share of trials whose most probable class is the true one: mean of [argmax_k p_ik = label_i]."""
-    return float((prob.argmax(1) == label).mean())
-
-
-def balanced_accuracy(prob: np.ndarray, label: np.ndarray) -> float:
-    """Mean recall over the classes that occur in ``label`` (Brodersen et al. 2010)."""
-    return float(recall_score(label, prob.argmax(1), labels=np.unique(label), average="macro", zero_division=0))
-
-
-def macro_f1(prob: np.ndarray, label: np.ndarray) -> float:
-    """Mean of F1_k = 2 TP_k / (2 TP_k + FP_k + FN_k) over the classes that occur in truth or prediction.
-
-    Reference: van Rijsbergen (1979).
-    """
-    return float(f1_score(label, prob.argmax(1), average="macro", zero_division=0))
-
-
-def auroc(prob: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve: P(score of a positive > score of a negative) + half the ties (Hanley & McNeil 1982).
-
-    Two classes: the second level is the positive one. More: mean over classes of one against the rest;
-    a class that never or always occurs is left out. NaN when no class is left.
-    """
-    classes = [1] if prob.shape[1] == 2 else range(prob.shape[1])
-    areas = [roc_auc_score(label == k, prob[:, k]) for k in classes if 0 < (label == k).sum() < label.size]
-    return float(np.mean(areas)) if areas else float("nan")
-
-
-def rmse(mean: np.ndarray, truth: np.ndarray) -> float:
-    """Root of the mean squared error: sqrt((1/n) sum_i (mean_i - truth_i)^2); both (n,)."""
-    return float(np.sqrt(np.mean((mean - truth) ** 2)))
-
-
-def pearson(mean: np.ndarray, truth: np.ndarray) -> float:
-    """Pearson correlation cov(x, y) / (sd(x) sd(y)); NaN when one of them is constant."""
-    x, y = mean - mean.mean(), truth - truth.mean()
-    scale = np.sqrt((x**2).mean() * (y**2).mean())
-    return float((x * y).mean() / scale) if scale > 1e-12 else float("nan")
-
-
-def ccc(mean: np.ndarray, truth: np.ndarray) -> float:
-    """Concordance: 2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2), population moments (Lin 1989)."""
-    x, y = mean - mean.mean(), truth - truth.mean()
-    total = (x**2).mean() + (y**2).mean() + (mean.mean() - truth.mean()) ** 2
-    return float(2 * (x * y).mean() / total) if total > 1e-24 else float("nan")
-
-
-def rmse_within_each(mean: np.ndarray, truth: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """RMSE inside each trial of a prediction that is constant there: sqrt((mean - truth)^2 + spread^2).
-
-    Exact when ``truth`` is the mean and ``spread`` the population standard deviation of the trial's samples.
-    """
-    return np.sqrt((mean - truth) ** 2 + spread**2)
+_BLOCK = 1 << 21  # numbers held at once (16 MiB)
 
 
 def mixture_nll(mean: np.ndarray, variance: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -110,19 +27,22 @@ def pit(mean: np.ndarray, variance: np.ndarray, truth: np.ndarray) -> np.ndarray
     return mixture_cdf(mean, variance, truth)
 
 
-def mixture_quantile(mean: np.ndarray, variance: np.ndarray, level: float) -> np.ndarray:
+def mixture_quantile(mean: np.ndarray, variance: np.ndarray, level: float | np.ndarray) -> np.ndarray:
     """Quantile (n,) of the mixture: x with F(x) = ``level``, within 1e-10 of the largest component deviation.
+
+    ``level`` is one number in (0, 1) or one per trial (n,).
 
     It lies between the smallest and the largest quantile of the components; Newton steps that leave this
     bracket, or that fail to halve the last step, are replaced by its midpoint, and the bracket shrinks each time.
     """
     out = np.empty(mean.shape[1])
+    level = np.broadcast_to(np.asarray(level, dtype=float), out.shape)
     for part in _parts(mean.shape[1], mean.shape[0]):
-        out[part] = _quantile(mean[:, part], np.sqrt(variance[:, part]), level)
+        out[part] = _quantile(mean[:, part], np.sqrt(variance[:, part]), level[part])
     return out
 
 
-def _quantile(mean: np.ndarray, deviation: np.ndarray, level: float) -> np.ndarray:
+def _quantile(mean: np.ndarray, deviation: np.ndarray, level: np.ndarray) -> np.ndarray:
     ends = mean + ndtri(level) * deviation
     low, high = ends.min(0), ends.max(0)
     tolerance = 1e-10 * deviation.max(0)
@@ -133,7 +53,7 @@ def _quantile(mean: np.ndarray, deviation: np.ndarray, level: float) -> np.ndarr
             break
         m, s, here = mean[:, active], deviation[:, active], x[active]
         z = (here - m) / s
-        excess = ndtr(z).mean(0) - level
+        excess = ndtr(z).mean(0) - level[active]
         low[active] = np.where(excess < 0, here, low[active])
         high[active] = np.where(excess > 0, here, high[active])
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -1,0 +1,186 @@
+"""Trials that were changed after the study, through its networks and its fusion: what each makes of them."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayesaffect import __version__, fusion
+from bayesaffect.evaluate import baselines
+from bayesaffect.evaluate import robustness as scoring
+from bayesaffect.files import file_hash, key, write_text
+from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.fuse import fingerprint, fold_posterior
+from bayesaffect.pipeline.settings import Settings
+from bayesaffect.types import Opinions, Trials
+from bayesaffect.uncertainty.crossfit import Execution
+from bayesaffect.uncertainty.predict import predict
+from bayesaffect.uncertainty.work import Work
+
+FOLDER = "disturbed"
+MOST_TRIALS = 240
+PASSES = 4
+DRAWS = 200
+Groups = Sequence[Sequence[str]]
+Asked = Callable[[int | None], Opinions]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The trained networks of a study and what they were recalibrated by."""
+
+    work: Work
+    record: tuple[Mapping, ...]
+
+
+def networks(workspace: Path, settings: Settings, trials: Trials) -> Networks:
+    """The networks that `train` left in the workspace for all ``trials`` of the study."""
+    work = training.lay_out(settings, trials, Execution(workspace / training.FOLDER, settings.nested, 1))
+    record = json.loads((workspace / training.DONE).read_text(encoding="utf-8"))["recalibration"]
+    return Networks(work, tuple(record))
+
+
+def hear(known: Networks, opinions: Opinions, trials: Trials, modality: str) -> Opinions:
+    """``opinions`` with what the networks of ``modality`` say of ``trials``: the same trials, changed at that sensor.
+
+    Everybody is predicted by networks that have not seen this person, recalibrated as in the study. At most 4 passes
+    are drawn, from the same random numbers for any change, so that two changes differ by what they did to the trials.
+    """
+    asked = known.work.ensemble
+    said = predict(
+        known.work,
+        trials,
+        recalibration=known.record,
+        names=[modality],
+        ensemble=replace(asked, passes=min(asked.passes, PASSES)),
+    )
+    told = Opinions.from_predictives(said, trials) if said else None
+    return replaced(replace(opinions, quality=_quality(opinions, trials)), modality, told)
+
+
+def replaced(opinions: Opinions, modality: str, told: Opinions | None) -> Opinions:
+    """``opinions`` with the first modality of ``told`` in place of ``modality``; ``None``: it is missing throughout."""
+    column = opinions.modalities.index(modality)
+
+    def put(arrays: Mapping, name: str) -> dict:
+        out = {}
+        for target, array in arrays.items():
+            out[target] = array.copy(deep=True)
+            out[target].values[:, column] = np.nan if told is None else getattr(told, name)[target].values[:, 0]
+        return out
+
+    present = opinions.present.copy(deep=True)
+    present.values[:, column] = False if told is None else told.present.values[:, 0]
+    return replace(
+        opinions,
+        present=present,
+        mean=put(opinions.mean, "mean"),
+        variance=put(opinions.variance, "variance"),
+        log_prob=put(opinions.log_prob, "log_prob"),
+    )
+
+
+def thinned(subject: np.ndarray, most: int = MOST_TRIALS) -> np.ndarray:
+    """Positions of at most about ``most`` trials, evenly spaced within every subject."""
+    names, group = np.unique(subject, return_inverse=True)
+    each = max(2, -(-most // names.size))
+    rows = [np.flatnonzero(group == k) for k in range(names.size)]
+    picked = [r[np.unique(np.linspace(0, r.size - 1, min(each, r.size)).round().astype(int))] for r in rows]
+    return np.sort(np.concatenate(picked))
+
+
+def fused(
+    workspace: Path,
+    settings: Settings,
+    opinions: Asked,
+    groups: Groups,
+    variants: Sequence[Opinions],
+    *,
+    advance: Callable[[float], None],
+) -> dict[str, list[dict[str, np.ndarray]]]:
+    """Scores of late fusion, trial by trial, on several versions of the same trials.
+
+    Everybody is predicted by the fit that held out this person's group, as somebody new. The effects of new people are
+    drawn from the same random numbers for every version.
+
+    Returns
+    -------
+    target -> for every version: `pointwise` scores (trial,), and ``weight`` (trial, modality), the mean over draws of
+    the share that each modality has in the fused posterior.
+    """
+    whole, first = opinions(None), variants[0]
+    subject = first.subject.values.astype(str)
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for target in whole.targets:
+        found[target.name] = [{} for _ in variants]
+        for k, members in enumerate(groups):
+            rows = np.flatnonzero(np.isin(subject, list(members)))
+            if not rows.size:
+                advance(len(variants))
+                continue
+            posterior = fold_posterior(workspace, settings, opinions(k), target.name, members)
+            for group in ("posterior", "constant_data"):
+                posterior[group].load()
+            for out, variant in zip(found[target.name], variants, strict=True):
+                part = variant.select(rows)
+                said = fusion.predict(posterior, part, target=target.name, seed=settings.seed, draws=DRAWS)
+                scored = scoring.pointwise(said, first.truth, target)
+                share = fusion.trial_weights(posterior, part, draws=50).mean("sample")
+                scored["weight"] = share.sel(modality=list(whole.modalities)).values
+                for name, values in scored.items():
+                    out.setdefault(name, np.full((subject.size, *values.shape[1:]), np.nan))[rows] = values
+                advance(1)
+    return found
+
+
+def alone(opinions: Opinions, modality: str) -> dict[str, dict[str, np.ndarray]]:
+    """target -> `pointwise` scores (trial,) of a modality's own opinions, NaN where it has none."""
+    here = opinions.present.sel(modality=modality).values
+    found = {}
+    for target in opinions.targets:
+        found[target.name] = {}
+        if not here.any():
+            continue
+        said = baselines.equal_weights(opinions.select(here).only([modality]))
+        for name, values in scoring.pointwise(said, opinions.truth, target).items():
+            found[target.name][name] = np.full(here.size, np.nan)
+            found[target.name][name][here] = values
+    return found
+
+
+def remembered(workspace: Path, name: str, made_from: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table called ``name`` as it lies in the workspace, made now unless it was made from the same before."""
+    path = workspace / FOLDER / f"{name}-{made_from}.csv"
+    if not path.is_file():
+        write_text(path, make().to_csv(index=False))
+    text = path.read_text(encoding="utf-8")
+    return pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], float_precision="round_trip")
+
+
+def made_from(settings: Settings, opinions: Asked, groups: Groups, *more) -> str:
+    """A key of everything that scores on changed trials follow from, this package's own rules for them included."""
+    given = [asdict(settings), [list(map(str, group)) for group in groups]]
+    said = [fingerprint(opinions(k)) for k in (None, *range(len(groups)))]
+    return key(__version__, *given, said, _rules(), *more)
+
+
+@functools.cache
+def _rules() -> list[str]:
+    """Hashes of the files that say what a disturbance is and how it is scored."""
+    here = Path(__file__).parent
+    names = ("corrupt.py", "corrupt_quality.py", "disturbed.py", "robustness.py", "scalp.py")
+    return [file_hash(path) for path in (*(here / name for name in names), Path(scoring.__file__))]
+
+
+def _quality(opinions: Opinions, trials: Trials):
+    """Quality of the changed trials, where opinions have one."""
+    if opinions.quality is None:
+        return None
+    return trials.quality.reindex(modality=list(opinions.modalities), fill_value=0.0)

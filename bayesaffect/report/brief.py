@@ -1,0 +1,105 @@
+"""The head of the page: what went wrong, the scores in cards, and the summary under its five heads."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from bayesaffect.report.findings import HEADS, Findings
+from bayesaffect.report.markup import listed, paragraph
+from bayesaffect.report.style import label, scale
+
+
+def banner(findings: Findings, diagnostics: pd.DataFrame) -> str:
+    """Red with the gate's failures; else green; amber if none was reported although the chains look bad.
+
+    Cautions follow in amber.
+    """
+    return _verdict(findings, diagnostics) + _cautions(findings)
+
+
+def _verdict(findings: Findings, diagnostics: pd.DataFrame) -> str:
+    if findings.failures:
+        count = len(findings.failures)
+        head = f"{count} check{'s' if count > 1 else ''} failed: read the results below with this in mind."
+        return _box("failed", head, listed(findings.failures), role="alert")
+    if diagnostics.empty:
+        return _box("passed", "All diagnostics passed.", " No posterior came with these results.")
+    counted = diagnostics.drop_duplicates("fit")["divergences"].dropna().sum()
+    rhat, least = diagnostics["r_hat"].max(), diagnostics[["ess_bulk", "ess_tail"]].min().min()
+    told = (
+        f" Largest R-hat {rhat:.3f}, smallest effective sample size {least:.0f}, {counted:.0f} divergent "
+        "transitions recorded."
+    )
+    if rhat >= 1.01 or least <= 400 or counted > 0:
+        return _box("doubtful", "No failure was reported, but the chains are not beyond doubt.", told)
+    return _box("passed", "All diagnostics passed.", told)
+
+
+def _cautions(findings: Findings) -> str:
+    if not findings.cautions:
+        return ""
+    one = len(findings.cautions) == 1
+    head = f"{'One thing' if one else f'{len(findings.cautions)} things'} to be careful with."
+    return _box("doubtful", head, listed(findings.cautions))
+
+
+def _box(kind: str, head: str, body: str, *, role: str = "note") -> str:
+    return f'<div class="banner {kind}" role="{role}"><strong>{escape(head)}</strong>{body}</div>'
+
+
+def summary(findings: Findings) -> str:
+    """Sentences under their heads; those without one first."""
+    groups: dict[str, list[str]] = {"": []}
+    for sentence in findings.summary:
+        head = next((h for h in HEADS if sentence.startswith(f"{h}: ")), "")
+        groups.setdefault(head, []).append(sentence.removeprefix(f"{head}: "))
+    out = ""
+    if groups[""]:
+        out += '<div class="lead">' + "".join(map(paragraph, groups[""])) + "</div>"
+    rows = "".join(
+        f"<div><dt>{escape(head)}</dt><dd>{''.join(_led(findings, s) for s in groups[head])}</dd></div>"
+        for head in HEADS
+        if head in groups
+    )
+    return out + (f'<dl class="brief">{rows}</dl>' if rows else "")
+
+
+def _led(findings: Findings, sentence: str) -> str:
+    """A paragraph; the target that it is about stands out."""
+    name, colon, rest = sentence.partition(": ")
+    if colon and name.lower() in {t.name.lower() for t in findings.targets}:
+        return f"<p><b>{escape(name)}</b>: {escape(rest)}</p>"
+    return paragraph(sentence)
+
+
+def tiles(findings: Findings) -> str:
+    """One card per target: the score a reader asks for first, beside guessing, and how honest the model is."""
+    cards = []
+    for target in findings.targets:
+        chosen = "accuracy" if target.kind == "categorical" else "rmse"
+        row = findings.value(findings.headline, target.name, chosen)
+        if row is None or not np.isfinite(row["value"]):
+            continue
+        share = chosen == "accuracy"
+        lines = []
+        if (guess := findings.value("prior", target.name, chosen)) is not None and np.isfinite(guess["value"]):
+            lines.append(f"guessing: {_told(guess['value'], share)}")
+        if share and (error := findings.value(findings.headline, target.name, "ece")) is not None:
+            lines.append(f"calibration error (ECE): {error['value']:.3f}")
+        if not share and (held := findings.value(findings.headline, target.name, "coverage90")) is not None:
+            lines.append(f"90 % intervals hold {100 * held['value']:.0f} %")
+        what = "accuracy" if share else f"RMSE, rated {scale(target)}"
+        bounds = f"{_told(row['low'], share)} to {_told(row['high'], share)}"
+        cards.append(
+            f'<div class="tile"><h3>{escape(label(target.name))}</h3>'
+            f'<p class="big">{_told(row["value"], share)}</p><p>{what}<br>{bounds}</p>'
+            f"<p class=soft>{'<br>'.join(lines)}</p></div>"
+        )
+    return f'<div class="tiles">{"".join(cards)}</div>' if cards else ""
+
+
+def _told(value: float, share: bool) -> str:
+    return f"{100 * value:.0f} %" if share else f"{value:.2f}"

@@ -207,9 +207,9 @@ def cautions(sheets: Mapping[str, pd.DataFrame]) -> list[str]:
     for row in alone[alone["refit"] - alone["value"] > NOTED].itertuples():
         share = worth.loc[(row.target, row.modality)]
         lines.append(
-            f"{str(row.target).capitalize()}, a caution: {row.modality} alone gains {row.value:.3f} nats with weights "
-            f"learned beside the others, and {row.refit:.3f} with weights of its own; its Shapley value is then "
-            f"{share.refit:.3f}, not {share.value:.3f}. The others say much of what it says."
+            f"{str(row.target).capitalize()}, a caution: {row.modality} alone gains {row.value:.3f} nats as late "
+            f"fusion reads it, and {row.refit:.3f} by a pool fitted to it alone; by such pools its Shapley value is "
+            f"{share.refit:.3f}, not {share.value:.3f}."
         )
     return lines
 

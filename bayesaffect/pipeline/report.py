@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesaffect import __version__, fusion
+from bayesaffect import __version__, fusion, splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
 from bayesaffect.pipeline.baselines import on_opinions
@@ -26,6 +26,7 @@ from bayesaffect.pipeline.summary import sentences
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.page import write_report
 from bayesaffect.types import Omission, Opinions, Predictive, Trials
+from bayesaffect.types.unit import plural
 
 DRAWS = {
     "ensemble": "pass without dropout",
@@ -71,17 +72,24 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
     """Score every model and write the page, figures and tables into ``WORKSPACE/report``."""
     opinions = evidence.opinions(None)
     singles = single(opinions)
+    shown = opinions  # across time nothing is said of the first part, so nothing can be learnt from opinions on it
+    if settings.protocol == "time":
+        shown = opinions.select(opinions.present.values.any(1))
     models = {
         **evidence.networks,
         "prior": baselines.prior_only(opinions, evidence.groups),
         **order(settings, evidence),
         **evidence.on_features,
         "equal": baselines.equal_weights(opinions),
-        **on_opinions(workspace, settings, opinions, evidence.groups),
-        "stacking": baselines.stacking(opinions, evidence.groups, seed=settings.seed),
+        **on_opinions(workspace, settings, shown, evidence.groups),
+        "stacking": baselines.stacking(shown, evidence.groups, seed=settings.seed),
         LATE: evidence.fused.late,
         **({} if evidence.fused.hybrid is None else {HYBRID: evidence.fused.hybrid}),
     }
+    if settings.protocol == "time":  # the first parts are only learnt from
+        tested = evidence.fused.late.trial.values
+        models, singles = (_of(tested, each) for each in (models, singles))
+        opinions = opinions.select(np.isin(opinions.present["trial"].values, tested))
     scores = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     differences = pd.concat(
         [
@@ -116,12 +124,16 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         posteriors=evidence.fused.posteriors,
         learning_curves=evidence.learning_curves,
         sheets=examined.sheets,
-        cautions=examined.cautions,
+        cautions=(*filter(None, [splits.warning(settings.protocol)]), *examined.cautions),
         notes=examined.notes,
         hashes=hashes(settings, opinions),
         versions={"bayesaffect": __version__, "python": platform.python_version()} | {p: version(p) for p in PACKAGES},
     )
     return write_report(findings, workspace / "report"), findings
+
+
+def _of(trials: np.ndarray, predictives: Mapping[str, Predictive]) -> dict[str, Predictive]:
+    return {name: p.select(np.isin(p.trial.values, trials)) for name, p in predictives.items()}
 
 
 def hashes(settings: Settings, opinions: Opinions) -> dict[str, str]:
@@ -175,7 +187,7 @@ def _dependence(posteriors: Mapping) -> dict[str, str]:
 
 def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     """What a reviewer asks first, in sentences."""
-    opinions, k = evidence.opinions(None), len(evidence.groups)
+    opinions = evidence.opinions(None)
     table = opinions.trained_on is None
     lines = {
         "Data": f"{Path(settings.dataset).name}, read as {settings.format}: {opinions.present.sizes['trial']} trials "
@@ -186,29 +198,22 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
             else f"{t.name}, one of {', '.join(t.levels)}"
             for t in opinions.targets
         ),
-        "Test subjects": f"{k}-fold cross-validation over subjects: nobody is in the training and the test set of a "
-        "fold. Test subjects are predicted as new people drawn from the population; none of their labels is used.",
+        "Test subjects" if settings.protocol == splits.SUBJECT else "Test trials": splits.sentence(
+            settings.protocol, evidence.groups
+        ),
     }
+    if warned := splits.warning(settings.protocol):
+        lines["Warning"] = warned
     lines |= _dependence(evidence.fused.posteriors)
     if table:
-        lines["Leakage guard"] = (
-            "The opinions were made elsewhere; that no opinion comes from a model trained on the same subject is "
-            "vouched for by whoever made the table and cannot be checked here."
-        )
+        lines["Leakage guard"] = splits.vouched(settings.protocol)
     else:
         lines["Networks"] = (
             f"{settings.ensemble.members} networks x {settings.ensemble.passes} {DRAWS[settings.ensemble.method]} per "
-            f"modality, early stopping on other subjects than those trained or tested on" + _recalibration(settings)
+            f"modality, early stopping on other {plural(opinions.held_out_by)} than those trained or tested on"
+            + _recalibration(settings)
         )
-        lines["Leakage guard"] = (
-            "Every opinion is made by networks that did not see its subject (checked when opinions are built)"
-            + (
-                "; the opinions that fusion is trained on come from networks that did not see the test subjects either."
-                if settings.nested
-                else "; networks behind the opinions that fusion is trained on have seen labels of test subjects "
-                "(nested fits were switched off)."
-            )
-        )
+        lines["Leakage guard"] = splits.guard(settings.protocol, nested=settings.nested)
         lines["Standardisation"] = (
             "Features are standardised within each subject by that subject's neutral clips. A new subject therefore "
             "needs a recording at rest before the first prediction."
@@ -241,9 +246,13 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
 def _recalibration(settings: Settings) -> str:
     if not settings.ensemble.recalibrate:
         return "."
+    scale = "one temperature or variance scale per network and target"
+    if settings.protocol == "time":
+        return f"; each part recalibrated ({scale}) on the parts before it."
     if not settings.nested:
         return ", recalibrated on those."
+    by = splits.UNIT[settings.protocol]
     return (
-        "; for each test group recalibrated (one temperature or variance scale per network and target) on all other "
-        "subjects, each predicted by networks that saw neither that subject nor the test group."
+        f"; for each test group recalibrated ({scale}) on all other {plural(by)}, each predicted by networks that saw "
+        f"neither that {by} nor the test group."
     )

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from bayesaffect import splits
 from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
@@ -52,12 +51,13 @@ def fuse_and_report(
     workspace: Path, settings: Settings, trials: Trials, cross: CrossFit, *, command: str
 ) -> tuple[Path, Findings]:
     """Fuse the opinions of trained networks and write the page."""
+    trials = training.apart(settings, trials)
     groups = training.groups(settings, trials)
 
     @functools.cache  # every target asks for the opinions of every group
     def opinions(group: int | None) -> Opinions:
         members = groups[group] if group is not None else ()
-        chosen = training.fusion_input(cross, group, trials.modalities, members)
+        chosen = training.fusion_input(cross, group, trials.modalities, members, unit=trials.unit)
         return with_trials(Opinions.from_predictives(chosen, trials), trials)
 
     with stages.timed(workspace, "fuse"):
@@ -81,7 +81,8 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
     opinions = tables.read_table(Path(settings.dataset), **settings.reading)
     if taken := sorted(RESERVED & set(opinions.modalities)):
         raise InputError(f"has a modality called {taken[0]!r}", where=settings.dataset, remedy="give it another name")
-    groups = splits.grouped(opinions.subject.values, settings.folds, seed=settings.seed)
+    opinions = training.apart(settings, opinions)
+    groups = training.groups(settings, opinions)
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
     with stages.timed(workspace, "fuse"):

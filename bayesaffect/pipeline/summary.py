@@ -147,9 +147,9 @@ def _stimulus(differences: pd.DataFrame, target: Target) -> str:
     if row is None or row.high < 0:
         return ""
     return (
-        "A caution: what other people said about the same stimulus, without any sensor, predicts as well as the fusion "
-        f"or better (NLL of fusion minus stimulus {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]); that is no help "
-        "with stimuli never seen, but a model may have learned to recognise the stimulus instead of the feeling."
+        "A caution: other people's answers to the same stimulus predict as well or better without any sensor (NLL of "
+        f"fusion minus stimulus {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]), so a model that only recognises "
+        "the stimulus would look as good."
     )
 
 

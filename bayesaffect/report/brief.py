@@ -60,19 +60,35 @@ def summary(findings: Findings) -> str:
     if groups[""]:
         out += '<div class="lead">' + "".join(map(paragraph, groups[""])) + "</div>"
     rows = "".join(
-        f"<div><dt>{escape(head)}</dt><dd>{''.join(_led(findings, s) for s in groups[head])}</dd></div>"
+        f"<div><dt>{escape(head)}</dt><dd>{''.join(f'<p>{_led(findings, s)}</p>' for s in groups[head])}</dd></div>"
         for head in HEADS
         if head in groups
     )
     return out + (f'<dl class="brief">{rows}</dl>' if rows else "")
 
 
+def _about(findings: Findings, sentence: str) -> int:
+    """Which target a sentence begins with; as many as there are targets if with none."""
+    names = [t.name.lower() for t in findings.targets]
+    name, colon, _ = sentence.partition(": ")
+    return names.index(name.lower()) if colon and name.lower() in names else len(names)
+
+
 def _led(findings: Findings, sentence: str) -> str:
-    """A paragraph; the target that it is about stands out."""
-    name, colon, rest = sentence.partition(": ")
-    if colon and name.lower() in {t.name.lower() for t in findings.targets}:
-        return f"<p><b>{escape(name)}</b>: {escape(rest)}</p>"
-    return paragraph(sentence)
+    """The target that a sentence is about stands out."""
+    if _about(findings, sentence) == len(findings.targets):
+        return escape(sentence)
+    name, _, rest = sentence.partition(": ")
+    return f"<b>{escape(name[:1].upper() + name[1:])}</b>: {escape(rest)}"
+
+
+def notes(findings: Findings, section: str) -> str:
+    """What is said at the head of a section: a paragraph, or a list with the sentences on a target together."""
+    told = findings.notes.get(section, ())
+    if len(told) < 2:
+        return "".join(map(paragraph, told))
+    lines = sorted(told, key=lambda sentence: _about(findings, sentence))
+    return f"<ul>{''.join(f'<li>{_led(findings, s)}</li>' for s in lines)}</ul>"
 
 
 def tiles(findings: Findings) -> str:

@@ -111,9 +111,8 @@ def subsets(findings: Findings) -> Picture | None:
         "on the same trials of people the fit has not seen. Bars: 90 % intervals over subjects; dashed: all. The fit "
         "is the one that saw all modalities, asked with the others missing, which is exact for ratings."
         + (
-            " For classes its weights were learned beside the others: the upright stroke is a simple pool of "
-            "probabilities fitted to this subset alone; where it lies well to the left, others say much of what "
-            "this subset says, and the fit heeds them instead."
+            " For classes, the upright stroke is a simple pool of probabilities fitted to this subset alone; where it "
+            "lies well to the left, late fusion makes less of the subset than can be made of it."
             if len(again)
             else ""
         )

@@ -17,7 +17,7 @@ from bayesaffect.report.figures import catalogue
 from bayesaffect.report.figures_scores import score_name
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.latex import latex
-from bayesaffect.report.markup import anchor, figure, listed, paragraph
+from bayesaffect.report.markup import anchor, figure
 from bayesaffect.report.page_style import document
 from bayesaffect.report.people import cards
 from bayesaffect.report.style import label, slug
@@ -127,9 +127,7 @@ def page(findings: Findings, drawn: Mapping[str, list[Drawn]], diagnostics: pd.D
     }
     parts = []
     for key, title in sections.SECTIONS.items():
-        told = findings.notes.get(key, ())
-        notes = listed(told) if len(told) > 1 else "".join(map(paragraph, told))
-        body = notes + bodies.get(key, figures(key)) + sections.sheets(findings, key)
+        body = brief.notes(findings, key) + bodies.get(key, figures(key)) + sections.sheets(findings, key)
         if body:
             name = f"<h2>{escape(title)}</h2>" if key != "summary" else ""
             parts.append((anchor(title), title, f"{name}{body}"))

@@ -89,7 +89,8 @@ tbody th { font-weight: 500; min-width: 7rem; }
 .interval { display: block; color: var(--soft); font-weight: 400; font-size: .93em; }
 thead th.num { white-space: normal; min-width: 5.5rem; }
 table.scores tbody th { white-space: nowrap; }
-tr.headline > * { background: #fdf1e8; }
+.scroll table:has(thead th:first-child:not(.num)) tr > th:first-child { position: sticky; left: 0; background: #fff; }
+table tr.headline > *, .scroll table tr.headline > th:first-child { background: #fdf1e8 !important; }
 tr.headline > th { color: var(--fused); font-weight: 700; }
 details { margin: .2rem 0 1rem; }
 summary { cursor: pointer; color: var(--link); font-size: .92rem; margin-bottom: .5rem; }

@@ -20,7 +20,7 @@ VALENCE = Target("valence", bounds=(1, 9))
 
 
 def settings(protocol):
-    return Settings("t", "opinions", protocol=protocol, folds=4, sampling=Sampling(draws=300, tune=300, chains=2))
+    return Settings("t", "opinions", protocol=protocol, folds=4, sampling=Sampling(draws=200, tune=200, chains=2))
 
 
 def study(protocol):

@@ -186,3 +186,12 @@ def test_a_full_size_study_has_its_figures_in_time_and_in_8_mb(full_size, tmp_pa
     for suffix in ("pdf", "svg"):
         assert len(list((tmp_path / "figures").glob(f"*.{suffix}"))) == len(list((tmp_path / "figures").glob("*.png")))
     assert "<text" in (tmp_path / "figures" / "scores.svg").read_text()
+
+
+def test_notes_on_a_target_stand_together(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    lines = ("arousal: one.", "valence: <two>.", "Of both.", "arousal: three.")
+    text = write_report(replace(affect, notes={"robustness": lines}), tmp_path).read_text()
+    order = ("<b>Valence</b>: &lt;two&gt;.", "<b>Arousal</b>: one.", "<b>Arousal</b>: three.", "<li>Of both.</li>")
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)

@@ -69,7 +69,8 @@ def _lines(sessions: pd.DataFrame) -> list[str]:
 
 def print_findings(findings: Findings, page: Path):
     """What failed, the summary, and where the page is."""
-    say(*(f"diagnostics: {failure}" for failure in findings.failures[:5]), *findings.summary[:5], f"page: {page}")
+    heads = {line.partition(":")[0]: line for line in reversed(findings.summary)}  # the first line of each head
+    say(*(f"diagnostics: {failure}" for failure in findings.failures[:5]), *reversed(heads.values()), f"page: {page}")
 
 
 def end(findings: Findings, strict: bool):

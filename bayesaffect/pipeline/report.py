@@ -36,6 +36,13 @@ DRAWS = {
     "distance": "dropout passes (closer to the prior for inputs unlike those trained on)",
 }
 FULL = 0.995
+UNSEEN = {
+    "subject": "people never seen before",
+    "elicitor": "known people on films never seen before",
+    "version": "known people in a version never seen before",
+    "time": "known people later in the session",
+    "within": "known people on other trials of the same sessions",
+}
 PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz", "numpy", "scipy", "mne", "neurokit2", "scikit-learn")
 
 
@@ -107,7 +114,15 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         title=f"bayesaffect: {Path(settings.dataset).name}",
         command=command,
         protocol=protocol(settings, evidence),
-        summary=sentences(scores, differences, weights, targets=opinions.targets, modalities=opinions.modalities),
+        summary=sentences(
+            scores,
+            differences,
+            weights,
+            targets=opinions.targets,
+            modalities=opinions.modalities,
+            records=examined.sheets["records"],
+            unseen=UNSEEN[settings.protocol],
+        ),
         failures=evidence.fused.failures,
         repeated=evidence.fused.repeated,
         targets=opinions.targets,

@@ -12,7 +12,7 @@ import pandas as pd
 from bayesaffect.files import write_json, write_text
 from bayesaffect.report import brief, sections, tables
 from bayesaffect.report.compare import TOLD
-from bayesaffect.report.drawing import Drawn, draw
+from bayesaffect.report.drawing import Drawn, draw, fitted
 from bayesaffect.report.figures import catalogue
 from bayesaffect.report.figures_scores import score_name
 from bayesaffect.report.findings import Findings
@@ -31,7 +31,7 @@ def write_report(findings: Findings, folder: Path) -> Path:
     ``.svg``, ``tables/<name>.csv`` and ``.tex``.
     """
     folder = Path(folder)
-    drawn = draw(catalogue(findings), folder / "figures")
+    drawn = fitted(draw(catalogue(findings), folder / "figures"))
     written = sheets(findings)
     table = tables.scores(findings)
     write_text(folder / "scores.csv", table.to_csv(index=False))

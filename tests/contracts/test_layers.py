@@ -24,7 +24,7 @@ ALLOWED = {
     "cli": {"pipeline", "simulate", "io", "signals", "splits", "report"},
 }
 DOORS = {
-    "mne": {"io", "signals", "report"},  # report: mne.Report only
+    "mne": {"io", "signals", "report"},  # report: topomaps only
     "edfio": {"simulate"},
     "neurokit2": {"signals"},
     "cv2": {"io", "signals", "simulate"},

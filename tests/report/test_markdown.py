@@ -87,6 +87,12 @@ def test_notes_stand_in_their_sections_once(affect):
     assert text.index("## Scores") < text.index("Guessing") < text.index("## Weights") < text.index("The face fails")
 
 
+def test_sentences_of_the_summary_stand_under_their_heads(affect):
+    said = ("How sure: 90 of 100 held.", "A plain one.", "What was asked: what people felt.", "How sure: Not very.")
+    text = markdown.page(replace(affect, summary=said), (), COMMAND)
+    assert "A plain one.\n\n**What was asked.** what people felt.\n\n**How sure.** 90 of 100 held. Not very." in text
+
+
 def test_sections_are_in_order_and_none_is_empty(written):
     text = written.read_text()
     heads = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)

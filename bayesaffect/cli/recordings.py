@@ -10,7 +10,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import console, print_trials, say
+from bayesaffect.cli.output import command, console, print_trials, say
 from bayesaffect.errors import InputError
 
 exports = typer.Typer(help="Write what a workspace holds as tables for analyses of your own.", no_args_is_help=True)
@@ -91,6 +91,7 @@ def prepare(
     study_settings.save(settings, workspace)
     with progress.shown(console):
         trials = stage.prepare(workspace, settings, jobs=jobs)
+        stages.note_command(workspace, command())
     table = stage.read_sessions(workspace)
     print_trials(trials, workspace, sessions=table, counts=sessions.counts(table), listing=listing)
     say(*stages.sentences(workspace), f"next: bayesaffect train {workspace}")

@@ -59,6 +59,7 @@ def train(
             say(*stage.plan_lines(stage.lay_out(settings, trials, who)))
             return
         study_settings.save(settings, workspace)
+        stages.note_command(workspace, command())
         cross = stage.train(workspace, settings, trials, who=who, announce=say)
     say(f"opinions of {', '.join(cross.out_of_fold)}: {workspace / 'opinions'}")
     say(*stages.sentences(workspace), f"next: bayesaffect fuse {workspace}")
@@ -143,7 +144,8 @@ def report(
     if markdown is not None:
         from bayesaffect.report.markdown import write_markdown
 
-        say(f"summary: {write_markdown(findings, markdown, command=command())}")
+        again = " && ".join([*findings.command.splitlines(), command()])
+        say(f"summary: {write_markdown(findings, markdown, command=again)}")
 
 
 def study(

@@ -22,6 +22,7 @@ NEAR_PERFECT = {"correlation": 0.95, "accuracy": 0.97}
 FAR = 6.0  # people's errors have a log sd of about 0.4: 4.5 of those
 LAGS = (-2, -1, 1, 2)
 FEWEST = 10
+MANY = 50.0
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def confidence(said: Said, *, alpha: float) -> str:
             return ""
         bounds = np.array([line.slope, line.slope + reach, line.slope - reach])
         factor, low, high = 1 / np.maximum(bounds, 1e-3)
-        told = f"its log-odds are {factor:.1f} times what the truth bears out ({low:.1f} to {high:.1f})"
+        told = f"its log-odds are {_times(factor)} times what the truth bears out ({_times(low)} to {_times(high)})"
         if bounds[2] <= 0:
             reached = f"calibration slope {bounds[0]:.2f}, {bounds[2]:.2f} to {bounds[1]:.2f}, 1 would be right"
             told = f"its probabilities have hardly anything to do with the truth ({reached})"
@@ -219,6 +220,10 @@ def confidence(said: Said, *, alpha: float) -> str:
         f"{said.modality}, {said.target.name}: {word}, {told}; fusion corrects what is common to all people, but check "
         "how its uncertainty was made."
     )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}" if factor < MANY else f"more than {MANY:.0f}"
 
 
 def shifted(said: Said, *, alpha: float) -> str:

@@ -30,7 +30,7 @@ def settled(
     sampling: Sampling,
     seed: int,
     cache: Path | None,
-    judge: Callable = gate,
+    judge: Callable | None = None,
 ):
     """The posterior of ``module.model`` given ``data``: a pilot, then attempts until the `gate` passes.
 
@@ -42,7 +42,7 @@ def settled(
     module : has ``model``, ``effects`` and ``recentred``.
     label : (`Draws`, values of `constrained`, failures of each attempt before) -> posterior that `gate` can read.
     name : stands for the model's code among compiled densities (`source`).
-    judge : reads what ``label`` returns, as `gate` does.
+    judge : reads what ``label`` returns; ``None`` for `gate`.
     """
     recentres = sampling.engine != "pyro"
     if sampling.pilot and recentres:
@@ -57,7 +57,7 @@ def settled(
         posterior = label(draws, values, refused)
         if len(refused) + 1 >= sampling.attempts or sampling.draws * sampling.chains < WORTH_REPEATING:
             return posterior
-        verdict = judge(posterior)
+        verdict = (judge or gate)(posterior)
         if verdict.passed:
             return posterior
         log.info("%s is drawn again: %s", name.split(":")[0], " ".join(verdict.failures))

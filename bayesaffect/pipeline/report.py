@@ -18,6 +18,7 @@ import xarray as xr
 from bayesaffect import __version__, fusion, splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
+from bayesaffect.pipeline import stages
 from bayesaffect.pipeline.baselines import on_opinions
 from bayesaffect.pipeline.examine import examine
 from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused, fingerprint
@@ -112,7 +113,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
     weights = {name: shares(posterior, opinions) for name, posterior in evidence.fused.posteriors.items()}
     findings = Findings(
         title=f"bayesaffect: {Path(settings.dataset).name}",
-        command=command,
+        command="\n".join(stages.commands(workspace)) or command,
         protocol=protocol(settings, evidence),
         summary=sentences(
             scores,
@@ -242,9 +243,12 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
         f"effects of subjects; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
         + ("" if opinions.quality is None else " Opinions from poor signals are discounted by as much as the data say.")
     )
+    clips = settings.format != "e4" and (opinions.present["stimulus"].values.astype(str) != "").any()
     lines["Baselines"] = (
         "prior: class shares, or mean and variance, of the training subjects; equal: equal-weight average of the "
-        "modalities' opinions; stacking: logistic or ridge regression on all opinions"
+        "modalities' opinions; stacking: logistic or ridge regression on all opinions; product: product of experts, "
+        "the prior counted once; evidential: Dempster combination of evidence networks on the features behind opinions"
+        + ("; stimulus: how the training people rated the same clip, without any sensor" if clips else "")
         + ("" if table else "; order: a regression on the trial's place in the session, without any sensor")
         + (
             "; linear, forest: logistic or ridge regression, and a random forest, on the hand-made features of all "

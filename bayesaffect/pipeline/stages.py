@@ -17,6 +17,7 @@ except ImportError:  # not on every system
     resource = None
 
 FILE = "stages.json"
+COMMANDS = "commands.json"
 FOLDERS = ("prepared", "features", "training", "opinions", "fusion", "report")
 
 
@@ -36,6 +37,21 @@ def read(workspace: Path) -> dict[str, dict]:
         return json.loads((workspace / FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def note_command(workspace: Path, command: str):
+    """Remember a command that changed what the workspace holds; once, however often it is given."""
+    known = commands(workspace)
+    if command not in known:
+        write_json(workspace / COMMANDS, [*known, command])
+
+
+def commands(workspace: Path) -> list[str]:
+    """The commands that made the workspace, in their order; none where nothing (readable) is there."""
+    try:
+        return [str(line) for line in json.loads((workspace / COMMANDS).read_text(encoding="utf-8"))]
+    except (OSError, json.JSONDecodeError):
+        return []
 
 
 def disk(workspace: Path) -> dict[str, int]:

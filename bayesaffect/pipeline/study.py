@@ -42,6 +42,7 @@ def run(
     """
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
+    stages.note_command(workspace, command)
     trials = prepare(workspace, settings, jobs=jobs)
     cross = training.train(workspace, settings, trials, jobs=jobs, who=who, announce=announce)
     return fuse_and_report(workspace, settings, trials, cross, command=command)
@@ -85,6 +86,8 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
     groups = training.groups(settings, opinions)
     store.open_workspace(workspace, create=True)
     study_settings.save(settings, workspace)
+    if command:
+        stages.note_command(workspace, command)
     with stages.timed(workspace, "fuse"):
         fused = fuse(workspace, settings, lambda group: opinions, groups)
     evidence = Evidence(lambda group: opinions, groups, single(opinions), fused)
@@ -96,8 +99,10 @@ def resume(workspace: Path, *, command: str, **changed) -> tuple[Path, Findings]
     """Fuse and report what a workspace holds; options of the sampler may be changed."""
     settings = study_settings.change(study_settings.load(workspace), **changed)
     if settings.format == "opinions":
-        return fuse_table(workspace, settings, command=command)
+        return fuse_table(workspace, settings, command=command if changed else "")
     trials = prepare(workspace, settings)
     cross = training.load(workspace, settings, trials)
     study_settings.save(settings, workspace)
+    if changed:
+        stages.note_command(workspace, command)
     return fuse_and_report(workspace, settings, trials, cross, command=command)

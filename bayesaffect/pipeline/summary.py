@@ -110,6 +110,9 @@ def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, 
     if row is None:
         return ""
     verdict = "better than" if row.high < 0 else "worse than" if row.low > 0 else "not clearly different from"
+    guess = _difference(differences, target, "prior")
+    if guess is not None and guess.high >= 0 and row.high < 0:
+        verdict = "less wrong, not more right, than"
     return (
         f"Fusion is {verdict} the best single modality ({best}); "
         f"its NLL differs by {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]."

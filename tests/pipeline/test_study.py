@@ -10,7 +10,7 @@ from bayesaffect.cli import main
 from bayesaffect.simulate import Layout, write_mahnob
 
 pytestmark = pytest.mark.slow
-QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --jobs 1".split()
+QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --no-robustness --jobs 1".split()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def scores(workspace) -> pd.Series:
 def stress(real_data, tmp_path_factory):
     """Workspace of the study of wristbands, with default settings."""
     workspace = tmp_path_factory.mktemp("stress") / "ws"
-    run("study", real_data("stress_predict"), workspace, "--format", "e4", "--draws", 600)
+    run("study", real_data("stress_predict"), workspace, "--format", "e4", "--draws", 600, "--no-robustness")
     return workspace
 
 
@@ -55,14 +55,27 @@ def test_stress_predict_networks_alone_against_baselines_on_features(stress):
 
 def test_crema_d_votes_of_raters_on_voice_and_face(real_data, tmp_path):
     run("opinions", "crema-d", real_data("crema_d"), tmp_path / "votes.csv")
-    run("fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 10, "--draws", 400, "--chains", 2)
+    run(
+        "fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 10, "--draws", 400, "--chains", 2, "--no-robustness"
+    )
     late = scores(tmp_path / "ws")["late"].xs("emotion", level="target")
     assert late["accuracy"] >= 0.76 and late["nll"] <= 0.63 and late["ece"] <= 0.025
 
 
 def test_epic_seven_models_of_valence_and_arousal(real_data, tmp_path):
     run("opinions", "epic", real_data("epic2023") / "across_subject.npz", tmp_path / "experts.csv")
-    run("fuse", tmp_path / "experts.csv", tmp_path / "ws", "--folds", 5, "--draws", 400, "--chains", 2)
+    run(
+        "fuse",
+        tmp_path / "experts.csv",
+        tmp_path / "ws",
+        "--folds",
+        5,
+        "--draws",
+        400,
+        "--chains",
+        2,
+        "--no-robustness",
+    )
     late = scores(tmp_path / "ws")["late"]
     assert (late["valence", "rmse_within"] + late["arousal", "rmse_within"]) / 2 <= 1.06  # ridge: 1.043
     assert all(0.85 <= late[target, "coverage90"] <= 0.95 for target in ("valence", "arousal"))

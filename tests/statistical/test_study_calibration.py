@@ -19,7 +19,7 @@ from bayesaffect.types import Target
 pytestmark = [pytest.mark.slow, pytest.mark.statistical]
 TARGETS = {"valence": Target("valence", (1, 9)), "emotion": Target("emotion", levels=tuple("abcdefghi"))}
 TRAINED, NEW, TRIALS = 27, 300, 20
-REPLICATIONS = {"valence": 10, "emotion": 4}
+REPLICATIONS = {"valence": 8, "emotion": 4}
 SAMPLING = Sampling(draws=250, tune=250, chains=2, pilot=100)
 BINS = 15
 

@@ -67,6 +67,13 @@ def reduced(result, names: tuple[str, ...] = ("posterior", "constant_data")):
     return other
 
 
+def in_memory(result):
+    """The same object with every group read from its file: what is asked often must not be read often."""
+    for name in groups(result):
+        result[name].load()
+    return result
+
+
 def save(result, path: Path) -> None:
     """Write to NetCDF; either ArviZ reads what the other wrote."""
     result.to_netcdf(str(path), engine=ENGINE)

@@ -159,7 +159,7 @@ def fold_posterior(
             path = _kept(_fold_path(workspace, settings, opinions, name, members, family))
             save_posterior(fusion.reduced(posterior), path)
             write_json(path.with_suffix(".json"), _verdict(posterior))
-    return az.from_netcdf(kept)
+    return fusion.in_memory(az.from_netcdf(kept))
 
 
 def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family: str):

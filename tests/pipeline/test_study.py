@@ -3,11 +3,21 @@
 import json
 
 import arviz as az
+import numpy as np
 import pandas as pd
 import pytest
 
+from bayesaffect import fusion
 from bayesaffect.cli import main
+from bayesaffect.io import store
+from bayesaffect.pipeline import settings as study_settings
+from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.fuse import fold_posterior
+from bayesaffect.pipeline.opinions import with_trials
+from bayesaffect.pipeline.prepare import prepare
+from bayesaffect.pipeline.stages import commands
 from bayesaffect.simulate import Layout, write_mahnob
+from bayesaffect.types import Opinions
 
 pytestmark = pytest.mark.slow
 QUICK = "--window 8 --folds 3 --members 1 --passes 3 --epochs 3 --draws 60 --chains 2 --no-robustness --jobs 1".split()
@@ -52,6 +62,31 @@ def test_the_posterior_is_an_arviz_object_with_named_dims(study, target):
     assert groups <= set(posterior.groups())
     assert {"chain", "draw", "subject", "modality"} <= set(posterior.posterior.dims)
     assert list(posterior.posterior.modality.values) == ["eeg", "face", "physio"]
+
+
+def test_the_fit_of_a_fold_predicts_what_the_study_says_of_its_people(study):
+    workspace, _ = study
+    settings = study_settings.load(workspace)
+    trials = prepare(workspace, settings)
+    cross = training.load(workspace, settings, trials)
+    members = training.groups(settings, trials)[1]
+    chosen = training.fusion_input(cross, 1, trials.modalities, members, unit=trials.unit)
+    given = with_trials(Opinions.from_predictives(chosen, trials), trials)
+    posterior = fold_posterior(workspace, settings, given, "valence", members)
+    tested = given.select(given.subject.isin(list(members)).values)
+    again = fusion.predict(posterior, tested, target="valence", seed=settings.seed)
+    said = store.load_predictive(workspace / "opinions" / "late.nc")
+    said = said.select(said.subject.isin(list(members)).values)
+    order = [list(said.trial.values).index(t) for t in again.trial.values]
+    np.testing.assert_array_equal(again.mean["valence"].values, said.mean["valence"].values[:, order])
+    alone = fusion.predict(posterior, tested.only(["eeg"]), target="valence", seed=settings.seed)
+    assert np.abs(alone.mean["valence"].values - again.mean["valence"].values).max() > 0
+
+
+def test_the_commands_that_made_a_workspace_are_remembered(study):
+    workspace, _ = study
+    assert len(commands(workspace)) == 1
+    assert commands(workspace)[0] in (workspace / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_second_run_makes_nothing_again(study):

@@ -25,7 +25,7 @@ from bayesaffect.evaluate import scores
 from bayesaffect.evaluate.epistemic import aurc, detection
 from bayesaffect.pipeline import prepare
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.corrupt import KINDS, corrupt
+from bayesaffect.pipeline.examination.corrupt import KINDS, corrupt
 from bayesaffect.simulate import Layout, write_mahnob
 from bayesaffect.types import Predictive, Trials
 from bayesaffect.uncertainty import decompose

@@ -54,7 +54,7 @@ def predict(
 ):
     """Predict new recordings: fused mean, interval or class probabilities, and which modality said what."""
     from bayesaffect.pipeline import apply as stage
-    from bayesaffect.pipeline import released
+    from bayesaffect.pipeline.releases import released
 
     if model in FAMILIES:
         raise InputError(f"--model names a release, and {model!r} is a family", remedy=f"write --family {model}")

@@ -21,8 +21,8 @@ def release(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a release of that name.")] = False,
 ):
     """Make a finished study into a release that predicts new people: networks, posteriors, card; nobody's data."""
-    from bayesaffect.pipeline import release as stage
     from bayesaffect.pipeline import settings as study_settings
+    from bayesaffect.pipeline.releases import release as stage
 
     settings = study_settings.load(workspace)
     with progress.shown(console):
@@ -34,7 +34,7 @@ def release(
 
 def models(models: Models = Path("models")):
     """List the releases: what they predict, from what, and whether their files are as they were released."""
-    from bayesaffect.pipeline import released as stage
+    from bayesaffect.pipeline.releases import released as stage
 
     found = stage.listing(models)
     if found.empty:

@@ -12,7 +12,7 @@ from bayesaffect.files import write_text
 from bayesaffect.pipeline.fuse import load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
-from bayesaffect.report import figures_criticism
+from bayesaffect.report.figures import criticism as figures_criticism
 from bayesaffect.report.style import save
 
 FOLDER = "criticism"

@@ -20,7 +20,7 @@ from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
 from bayesaffect.pipeline import stages
 from bayesaffect.pipeline.baselines import on_opinions
-from bayesaffect.pipeline.examine import examine
+from bayesaffect.pipeline.examination.examine import examine
 from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused, fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.summary import sentences

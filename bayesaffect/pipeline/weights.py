@@ -16,7 +16,7 @@ from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline.fuse import LATE, load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.report import shares, stacked
-from bayesaffect.report.figures_weights import forest
+from bayesaffect.report.figures.weights import forest
 from bayesaffect.report.style import save
 
 LOW, HIGH = 0.05, 0.95

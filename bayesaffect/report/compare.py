@@ -14,9 +14,9 @@ import pandas as pd
 
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_text
-from bayesaffect.report import figures_compare
 from bayesaffect.report.drawing import draw
-from bayesaffect.report.figures_scores import HIGHER, LOWER, score_name
+from bayesaffect.report.figures import compare as figures_compare
+from bayesaffect.report.figures.scores import HIGHER, LOWER, score_name
 from bayesaffect.report.latex import latex
 from bayesaffect.report.markup import facts, figure, folded, listed, paragraph, table
 from bayesaffect.report.page_style import document

@@ -14,8 +14,8 @@ import pandas as pd
 from bayesaffect.evaluate.records import records
 from bayesaffect.files import atomic, write_text
 from bayesaffect.report import tables
-from bayesaffect.report.figures import catalogue
-from bayesaffect.report.figures_scores import score_name
+from bayesaffect.report.figures.catalogue import catalogue
+from bayesaffect.report.figures.scores import score_name
 from bayesaffect.report.findings import HEADS, Findings
 from bayesaffect.report.style import Picture, label, paper, slug
 

@@ -13,8 +13,8 @@ from bayesaffect.files import write_json, write_text
 from bayesaffect.report import brief, sections, tables
 from bayesaffect.report.compare import TOLD
 from bayesaffect.report.drawing import Drawn, draw, fitted
-from bayesaffect.report.figures import catalogue
-from bayesaffect.report.figures_scores import score_name
+from bayesaffect.report.figures.catalogue import catalogue
+from bayesaffect.report.figures.scores import score_name
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.latex import latex
 from bayesaffect.report.markup import anchor, figure

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesaffect.evaluate import scores
 from bayesaffect.report import measure
-from bayesaffect.report.figures_weights import quantiles
+from bayesaffect.report.figures.weights import quantiles
 from bayesaffect.report.findings import Findings, natural
 from bayesaffect.report.style import colours, label, scale
 from bayesaffect.types import Target

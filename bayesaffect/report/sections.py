@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bayesaffect.report import tables
-from bayesaffect.report.figures_scores import score_name, sorted_scores
+from bayesaffect.report.figures.scores import score_name, sorted_scores
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.markup import facts, folded, listed, number, paragraph, table
 from bayesaffect.report.style import label, scale

@@ -10,8 +10,8 @@ import pandas as pd
 
 from bayesaffect.report import measure
 from bayesaffect.report.diagnostics import divergences, variables
-from bayesaffect.report.figures_scores import HIGHER, LOWER, ORDER, sorted_scores
-from bayesaffect.report.figures_weights import leading, quantiles
+from bayesaffect.report.figures.scores import HIGHER, LOWER, ORDER, sorted_scores
+from bayesaffect.report.figures.weights import leading, quantiles
 from bayesaffect.report.findings import SCORE_COLUMNS, Findings, natural
 from bayesaffect.types import Omission
 

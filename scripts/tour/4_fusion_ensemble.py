@@ -21,7 +21,7 @@ from bayesaffect.evaluate.summary import paired_difference, score_table
 from bayesaffect.pipeline import prepare, settings, train
 from bayesaffect.pipeline.fusions import early_fusion, hybrid_fusion, late_fusion
 from bayesaffect.pipeline.opinions import with_trials
-from bayesaffect.report.figures_weights import forest
+from bayesaffect.report.figures.weights import forest
 from bayesaffect.report.style import save
 from bayesaffect.simulate import Layout, write_mahnob
 from bayesaffect.types import Opinions

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bayesaffect.evaluate.conformal import conformal_table
-from bayesaffect.report.figures_conformal import conformal
+from bayesaffect.report.figures.conformal import conformal
 from bayesaffect.report.findings import Findings
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from bayesaffect.errors import InputError
-from bayesaffect.pipeline import corrupt as module
 from bayesaffect.pipeline import prepare
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.corrupt import KINDS, STRENGTHS, corrupt
+from bayesaffect.pipeline.examination import corrupt as module
+from bayesaffect.pipeline.examination.corrupt import KINDS, STRENGTHS, corrupt
 from bayesaffect.signals.extract import extract
 from bayesaffect.signals.standardise import standardise
 from bayesaffect.simulate import Layout, write_mahnob

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bayesaffect.pipeline.disturbed_words import cautions, sentences
+from bayesaffect.pipeline.examination.disturbed_words import cautions, sentences
 
 COLUMNS = ["target", "modality", "kind", "strength", "score", "value", "low", "high", "trials"]
 

@@ -17,9 +17,10 @@ from bayesaffect.cli import main
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
 from bayesaffect.io.opinions_write import write_table
-from bayesaffect.pipeline import apply, release, released
+from bayesaffect.pipeline import apply
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline.fuse import save_posterior
+from bayesaffect.pipeline.releases import release, released
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import Layout, simulate_opinions, write_mahnob
 from bayesaffect.types import Target

@@ -10,12 +10,12 @@ import pytest
 import xarray as xr
 
 from bayesaffect.fusion import Sampling
-from bayesaffect.pipeline import disturbed
 from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.examination import disturbed
+from bayesaffect.pipeline.examination.robustness import OF_OPINIONS, disturb, robustness
+from bayesaffect.pipeline.examination.scalp import scalp, without
+from bayesaffect.pipeline.examination.selective import selective
 from bayesaffect.pipeline.opinions import with_trials
-from bayesaffect.pipeline.robustness import OF_OPINIONS, disturb, robustness
-from bayesaffect.pipeline.scalp import scalp, without
-from bayesaffect.pipeline.selective import selective
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate.opinions import OpinionModel, simulate_opinions
 from bayesaffect.types import Opinions, Predictive, Target, Trials

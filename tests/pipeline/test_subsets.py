@@ -8,7 +8,7 @@ import xarray as xr
 
 from bayesaffect import fusion
 from bayesaffect.evaluate import baselines, scores
-from bayesaffect.pipeline import subsets as module
+from bayesaffect.pipeline.examination import subsets as module
 from bayesaffect.pipeline.fuse import fold_posterior
 from bayesaffect.pipeline.report import single
 from bayesaffect.pipeline.settings import Settings

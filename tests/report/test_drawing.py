@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from bayesaffect.report import figures_scores
 from bayesaffect.report.drawing import Drawn, draw, fitted
+from bayesaffect.report.figures import scores as figures_scores
 
 
 def picture(seed: int, side: int) -> bytes:

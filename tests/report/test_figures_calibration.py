@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesaffect.report import figures_calibration, figures_data, measure
-from bayesaffect.report.figures_calibration import person_gaps
+from bayesaffect.report import measure
+from bayesaffect.report.figures import calibration as figures_calibration
+from bayesaffect.report.figures import data as figures_data
+from bayesaffect.report.figures.calibration import person_gaps
 
 
 def people(count: int, trials: int) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from bayesaffect.evaluate import coalitions, complementarity
-from bayesaffect.report import figures_complementarity as together
-from bayesaffect.report import figures_importance as drawn
+from bayesaffect.report.figures import complementarity as together
+from bayesaffect.report.figures import importance as drawn
 
 
 def importance(players, targets, seed=0):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bayesaffect.report import figures_scores, markdown
+from bayesaffect.report import markdown
+from bayesaffect.report.figures import scores as figures_scores
 from bayesaffect.report.markdown import write_markdown
 
 SECTIONS = ("scores", "calibration", "weights")

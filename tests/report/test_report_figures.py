@@ -10,7 +10,12 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.report import figures, figures_quality, figures_scores, figures_study, figures_weights, measure, tables
+from bayesaffect.report import measure, tables
+from bayesaffect.report.figures import catalogue as figures
+from bayesaffect.report.figures import quality as figures_quality
+from bayesaffect.report.figures import scores as figures_scores
+from bayesaffect.report.figures import study as figures_study
+from bayesaffect.report.figures import weights as figures_weights
 from bayesaffect.report.findings import natural
 from bayesaffect.report.style import colours, slug
 from bayesaffect.types import Omission

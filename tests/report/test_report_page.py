@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bayesaffect.report import tables
-from bayesaffect.report.figures import catalogue
+from bayesaffect.report.figures.catalogue import catalogue
 from bayesaffect.report.page import write_report
 from bayesaffect.report.sections import SECTIONS
 from bayesaffect.types import Omission

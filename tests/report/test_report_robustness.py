@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesaffect.report import figures_robustness, figures_scalp
-from bayesaffect.report.figures_scalp import _places
+from bayesaffect.report.figures import robustness as figures_robustness
+from bayesaffect.report.figures import scalp as figures_scalp
+from bayesaffect.report.figures.scalp import _places
 
 NAMES = ("Fp1", "Fp2", "F3", "F4", "T7", "C3", "Cz", "C4", "T8", "P3", "Pz", "P4", "O1", "O2")
 KINDS = {"eeg": ("noise", "flat", "channels", "shift", "missing"), "face": ("noise", "occlusion", "missing")}

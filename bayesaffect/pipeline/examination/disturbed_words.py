@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bayesaffect.report.figures_robustness import WORDS
+from bayesaffect.report.figures.robustness import WORDS
 
 TOLERATED = 0.85
 Sheets = Mapping[str, pd.DataFrame]

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from scipy import stats
 
-from bayesaffect.report import figures_quality
 from bayesaffect.report.diagnostics import elements
+from bayesaffect.report.figures import quality as figures_quality
 from bayesaffect.report.findings import Findings, natural
 from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, panels, paper, slug
 

@@ -11,8 +11,8 @@ import xarray as xr
 
 from bayesaffect import progress
 from bayesaffect.evaluate.robustness import average
-from bayesaffect.pipeline import disturbed
-from bayesaffect.pipeline.disturbed import Asked, Groups
+from bayesaffect.pipeline.examination import disturbed
+from bayesaffect.pipeline.examination.disturbed import Asked, Groups
 from bayesaffect.pipeline.fuse import LATE
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.signals.eeg.electrodes import standard_labels

@@ -12,12 +12,12 @@ from bayesaffect import splits
 from bayesaffect.evaluate import conformal, excess
 from bayesaffect.evaluate.cautions import cautions
 from bayesaffect.evaluate.records import records
-from bayesaffect.pipeline import disturbed_words
-from bayesaffect.pipeline import robustness as robust
-from bayesaffect.pipeline import scalp as scalps
-from bayesaffect.pipeline import subsets as coalitions
+from bayesaffect.pipeline.examination import disturbed_words
+from bayesaffect.pipeline.examination import robustness as robust
+from bayesaffect.pipeline.examination import scalp as scalps
+from bayesaffect.pipeline.examination import subsets as coalitions
+from bayesaffect.pipeline.examination.selective import selective
 from bayesaffect.pipeline.fuse import LATE
-from bayesaffect.pipeline.selective import selective
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Trials
 

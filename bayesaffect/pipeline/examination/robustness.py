@@ -11,9 +11,9 @@ import pandas as pd
 
 from bayesaffect import progress
 from bayesaffect.evaluate.robustness import ERROR, average
-from bayesaffect.pipeline import disturbed
-from bayesaffect.pipeline.corrupt import KINDS, STRENGTHS, corrupt
-from bayesaffect.pipeline.disturbed import Asked, Groups
+from bayesaffect.pipeline.examination import disturbed
+from bayesaffect.pipeline.examination.corrupt import KINDS, STRENGTHS, corrupt
+from bayesaffect.pipeline.examination.disturbed import Asked, Groups
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Target, Trials
 

@@ -18,10 +18,10 @@ from bayesaffect import __version__, fusion, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash, write_json, write_text
 from bayesaffect.io import store
-from bayesaffect.pipeline import frozen
 from bayesaffect.pipeline.apply import fitted_of, load_posteriors
 from bayesaffect.pipeline.fuse import HYBRID, LATE, save_posterior
-from bayesaffect.pipeline.released import CARD, FORMAT, MANIFEST, MODELS, check_name
+from bayesaffect.pipeline.releases import frozen
+from bayesaffect.pipeline.releases.released import CARD, FORMAT, MANIFEST, MODELS, check_name
 from bayesaffect.pipeline.settings import LOSO, Settings
 from bayesaffect.report import card
 

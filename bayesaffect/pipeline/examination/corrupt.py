@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.pipeline.corrupt_quality import dead_channels, names_of, quality_left
+from bayesaffect.pipeline.examination.corrupt_quality import dead_channels, names_of, quality_left
 from bayesaffect.signals.eeg.electrodes import spline_weights
 from bayesaffect.signals.face.expression import MEASURES, STATISTICS, proxies, summarise
 from bayesaffect.types import Trials

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bayesaffect.report.figures_scores import HIGHER, LOWER, direction, score_name
+from bayesaffect.report.figures.scores import HIGHER, LOWER, direction, score_name
 from bayesaffect.report.style import GRID, PALE, Picture, label, panels, paper, slug
 from bayesaffect.report.tables import ordered_scores
 

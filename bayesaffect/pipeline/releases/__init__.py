@@ -1,0 +1,1 @@
+"""A finished study as a model for others: written, checked, used; nobody's data in it."""

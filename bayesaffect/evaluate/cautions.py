@@ -6,44 +6,23 @@ enough to matter. None proves a mistake; each says what to check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
 from bayesaffect.evaluate import slopes
 from bayesaffect.evaluate.duplicates import duplicates
-from bayesaffect.types import Opinions, Target
+from bayesaffect.evaluate.said import Said, gathered
+from bayesaffect.evaluate.shift import shifted
+from bayesaffect.types import Opinions
 
 ALPHA = 0.01
 OVER, UNDER = 2.5, 0.5  # errors this many times what was said
 NEAR_PERFECT = {"correlation": 0.95, "accuracy": 0.97}
 FAR = 6.0  # people's errors have a log sd of about 0.4: 4.5 of those
-LAGS = (-2, -1, 1, 2)
-FEWEST = 10
 MANY = 50.0
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one modality says about one target where it is present and the truth is known, in the order of the table.
-
-    ``near``: lag -> truth of the person's trial that many places on, NaN where there is none.
-    """
-
-    modality: str
-    target: Target
-    subject: np.ndarray
-    truth: np.ndarray
-    near: Mapping[int, np.ndarray]
-    mean: np.ndarray | None = None
-    variance: np.ndarray | None = None
-    prob: np.ndarray | None = None
-
-    @property
-    def people(self) -> list[str]:
-        return sorted(set(self.subject.tolist()))
+FLAT = 0.3
 
 
 def cautions(opinions: Opinions) -> tuple[str, ...]:
@@ -55,7 +34,7 @@ def cautions(opinions: Opinions) -> tuple[str, ...]:
     that are never the most probable one. Empty for a study without any of these.
     """
     lines = list(duplicates(opinions))
-    said = list(_said(opinions))
+    said = list(gathered(opinions))
     checks = (constant, leak, confidence, shifted, silent)
     for one in said:
         for check in checks:
@@ -67,35 +46,6 @@ def cautions(opinions: Opinions) -> tuple[str, ...]:
             if found and check is constant:
                 break
     return tuple(lines)
-
-
-def _said(opinions: Opinions) -> Iterator[Said]:
-    subject = opinions.subject.values.astype(str)
-    for target in opinions.targets:
-        truth = np.asarray(opinions.truth[target.name].values, dtype=float)
-        known = truth >= 0 if target.kind == "categorical" else np.isfinite(truth)
-        near = {lag: _neighbours(np.where(known, truth, np.nan), subject, lag) for lag in LAGS}
-        for k, modality in enumerate(opinions.modalities):
-            rows = opinions.present.values[:, k] & known
-            if rows.sum() < FEWEST:
-                continue
-            index = {"subject": subject[rows], "near": {lag: other[rows] for lag, other in near.items()}}
-            if target.kind == "categorical" and target.name in opinions.log_prob:
-                prob = np.exp(opinions.log_prob[target.name].values[rows, k])
-                yield Said(modality, target, truth=truth[rows].astype(int), **index, prob=prob)
-            elif target.name in opinions.mean:
-                mean, variance = (a[target.name].values[rows, k] for a in (opinions.mean, opinions.variance))
-                yield Said(modality, target, truth=truth[rows], **index, mean=mean, variance=variance)
-
-
-def _neighbours(truth: np.ndarray, subject: np.ndarray, lag: int) -> np.ndarray:
-    """Truth ``lag`` places on in the sequence of the same subject, NaN beyond its ends."""
-    out = np.full(truth.size, np.nan)
-    for name in np.unique(subject):
-        rows = np.flatnonzero(subject == name)
-        here = np.arange(max(0, -lag), min(rows.size, rows.size - lag))
-        out[rows[here]] = truth[rows[here + lag]]
-    return out
 
 
 def constant(said: Said) -> str:
@@ -122,8 +72,9 @@ def leak(said: Said, *, alpha: float) -> str:
     (`extremes`), at most a third of the people, whose errors must be 2.5 times, or odds of being wrong, (wrong + 1/2) /
     (right + 1/2), 5 times smaller than the median, and smaller than the best of the others can have by chance (F or
     binomial test at 0.01); people with at least 8, or 20, trials. Errors of ratings 6 times smaller than the median
-    need not be outliers. Everybody: a correlation above 0.95, or an accuracy above 0.97 where no class has 90 % of the
-    trials.
+    need not be outliers; people whose own ratings hardly vary (a standard deviation below 0.3 times the median one) are
+    passed over, because a constant answer is easily hit. Everybody: a correlation above 0.95, or an accuracy above 0.97
+    where no class has 90 % of the trials.
     """
     if said.mean is not None:
         good = np.corrcoef(said.mean, said.truth)[0, 1] if np.ptp(said.mean) > 0 else 0.0
@@ -138,6 +89,9 @@ def leak(said: Said, *, alpha: float) -> str:
         return f"{said.modality}, {said.target.name}: too good to be true, with {what}; {check}."
     fewest = 8 if said.mean is not None else 20  # right a dozen times in a row happens to the easily read
     people = np.array([s for s in said.people if (said.subject == s).sum() >= fewest])
+    if said.mean is not None and people.size:
+        spread = np.array([said.truth[said.subject == s].std() for s in people])
+        people = people[spread >= FLAT * np.median(spread)]
     sums = [(error[rows].sum(), rows.sum()) for rows in (said.subject == s for s in people)]
     total, n = np.array(sums).reshape(-1, 2).T
     if said.mean is not None:
@@ -224,45 +178,6 @@ def confidence(said: Said, *, alpha: float) -> str:
 
 def _times(factor: float) -> str:
     return f"{factor:.1f}" if factor < MANY else f"more than {MANY:.0f}"
-
-
-def shifted(said: Said, *, alpha: float) -> str:
-    """Opinions that fit the truth of a neighbouring trial (2 before to 2 after) better than that of their own.
-
-    Loss: squared error with both sides centred within the person, or Brier score. Per person and lag, the mean loss
-    against the truth of trial i + lag minus that against the own, on trials with both; Student's t over people,
-    Bonferroni over the four lags. Trials are taken in the order of the table.
-    """
-    found = {}
-    for lag in LAGS:
-        gap = [g for s in said.people if np.isfinite(g := _lagged(said, said.subject == s, lag))]
-        if len(gap) >= 3 and np.std(gap) > 0:
-            t = np.mean(gap) / (np.std(gap, ddof=1) / np.sqrt(len(gap)))
-            if stats.t.cdf(t, len(gap) - 1) < alpha / len(LAGS):
-                found[lag] = (t, np.mean(np.array(gap) < 0), len(gap))
-    if not found:
-        return ""
-    lag = min(found, key=lambda k: found[k][0])
-    _, share, people = found[lag]
-    trials = f"{abs(lag)} {'trial' if abs(lag) == 1 else 'trials'} {'later' if lag > 0 else 'earlier'}"
-    return (
-        f"{said.modality}, {said.target.name}: shifted in time, it fits the truth {trials} better than that of its own "
-        f"trial ({share:.0%} of {people} people); check how its trials were matched."
-    )
-
-
-def _lagged(said: Said, rows: np.ndarray, lag: int) -> float:
-    """Mean loss against the truth ``lag`` trials on, minus that against the own truth, in one person."""
-    rows = rows & np.isfinite(said.near[lag])
-    if rows.sum() < 4:
-        return float("nan")
-    own, other = said.truth[rows], said.near[lag][rows]
-    if said.mean is None:
-        prob, row = said.prob[rows], np.arange(own.size)
-        return float(2 * (prob[row, own] - prob[row, other.astype(int)]).mean())
-    x = said.mean[rows]
-    near, far = (((x - x.mean()) - (y - y.mean())) ** 2 for y in (own, other))
-    return float((far - near).mean())
 
 
 def silent(said: Said) -> str:

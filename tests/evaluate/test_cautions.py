@@ -243,3 +243,35 @@ def test_outliers_have_the_stated_rate_of_false_alarms():
     rng = np.random.default_rng(12)
     alarms = np.mean([bool(ca.extremes(rng.normal(size=12), 0.1)) for _ in range(800)])
     assert alarms < 0.1 + 5 * np.sqrt(0.09 / 800) and alarms > 0.01
+
+
+def test_errors_on_a_film_that_all_saw_in_one_order_are_no_shift():
+    """Few films in one order for everybody, answers and errors of each alike: any lag may fit all people better."""
+    told = {"named": 0, "unnamed": 0}
+    for seed in range(20):
+        opinions = clean(seed, subjects=20, trials=8)
+        which = np.unique(opinions.present["stimulus"].values.astype(str), return_inverse=True)[1]
+        rng = np.random.default_rng(seed)
+        answer, error = rng.normal(0, 0.4, (2, 8))
+        truth = np.clip(answer[which] + rng.normal(0, 0.1, which.size), -1, 1)
+        mean = opinions.mean["valence"].copy(data=np.tile(error[which][:, None], (1, 3)))
+        given = replace(
+            opinions,
+            truth=opinions.truth.assign(valence=("trial", truth)),
+            mean={**opinions.mean, "valence": mean.where(opinions.present)},
+        )
+        nameless = given.present.assign_coords(stimulus=("trial", np.full(which.size, "")))
+        for name, one_of in (("named", given), ("unnamed", replace(given, present=nameless))):
+            told[name] += any("valence: shifted in time" in line for line in cautions(one_of))
+    assert told["named"] <= 1 and told["unnamed"] >= 10, told
+
+
+def test_somebody_whose_ratings_hardly_vary_is_no_leak():
+    opinions = clean(4)
+    first = opinions.subject.values == opinions.subject.values[0]
+    truth = opinions.truth.copy()
+    truth["valence"] = ("trial", np.where(first, 0.01, truth["valence"].values))
+    mean = opinions.mean["valence"].copy(data=np.where(first[:, None], 0.012, opinions.mean["valence"].values))
+    mean.values[~opinions.present.values] = np.nan
+    told = cautions(replace(opinions, truth=truth, mean={**opinions.mean, "valence": mean}))
+    assert not [line for line in told if "too well to be true" in line and "valence" in line]

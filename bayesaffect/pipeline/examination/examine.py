@@ -74,10 +74,9 @@ def examine(
         sheets["robustness"] = robust.robustness(workspace, settings, opinions, groups, trials=trials)
         if trials is not None:
             sheets["scalp"], sheets["bands"] = scalps.scalp(workspace, settings, opinions, groups, trials)
-        notes["robustness"] = disturbed_words.sentences(sheets)
+        notes["robustness"] = (*disturbed_words.sentences(sheets), *disturbed_words.cautions(sheets))
     kept = {name: sheet for name, sheet in sheets.items() if len(sheet)}
-    flagged = (*cautions(whole), *disturbed_words.cautions(sheets))
-    return Examined(kept, {name: lines for name, lines in notes.items() if lines}, flagged)
+    return Examined(kept, {name: lines for name, lines in notes.items() if lines}, cautions(whole))
 
 
 def _people(opinions: Opinions, settings: Settings, groups: Groups) -> Groups:

@@ -194,7 +194,8 @@ def _weights(share: xr.DataArray) -> str:
     """Share of each modality, averaged over subjects, median over draws."""
     median = share.mean("subject").median("sample")
     order = median["modality"].values[(-median.values).argsort()]
-    listed = ", ".join(f"{m} {float(median.sel(modality=m)):.0%}" for m in order)
+    percent = {m: round(100 * float(median.sel(modality=m))) for m in order}  # an int has no -0
+    listed = ", ".join(f"{m} {percent[m]}%" for m in order)
     return f"weight in the fused posterior: {listed}."
 
 

@@ -8,10 +8,11 @@ may be left gets coefficients of its own, learned from all training trials that 
 
 with everything but a_S and D_S at the posterior mean of the fit. They are the mode under the prior
 
-    a_S ~ N(sum_{m not in S} alpha_m, sd_missing^2),       D_Sm = h w_m A_m + E,     h ~ N(0, takeover^2),
-    entries of E ~ N(0, (sd_matrix w_m)^2):
+    a_S ~ N(sum_{m not in S} alpha_m, sd_missing^2),       D_Sm = h o_m A_m + E,     h ~ N(0, takeover^2),
+    entries of E ~ N(0, (sd_matrix o_m)^2),     o_m = max(w_m, mean of w):
 
-a voice that is left takes over in its own direction first. A prediction adds D_S to every draw. This is a second stage,
+a voice that is left takes over in its own direction first, even one that counts for nothing beside the others because
+they say the same. A prediction adds D_S to every draw. This is a second stage,
 like `tilts`: the fit does not learn from hidden voices, which would count every trial several times.
 """
 
@@ -74,7 +75,9 @@ def learned(
     if m < 2 or not used.any():
         return None
     mean = {name: np.asarray(array).mean((0, 1)) for name, array in values.items()}
-    slope = mean["w"][:, None, None] * np.swapaxes(basis.T @ mean["matrix"] @ basis, 1, 2)
+    direction = np.swapaxes(basis.T @ mean["matrix"] @ basis, 1, 2)
+    slope = mean["w"][:, None, None] * direction
+    scale = np.maximum(mean["w"], mean["w"].mean())
     who, label = where.subject[used], opinions.truth[target].values[used].astype(int)
     f = features(opinions, target)[used]
     if habit_of is not None:
@@ -92,24 +95,28 @@ def learned(
         level.append(usual)
         change.append(np.zeros((m, c, c)))
         if size <= WIDEST and rows.any():
-            found = _mode(f[rows][:, left], offset[rows], label[rows], slope[left], usual, mean["w"][left], priors)
+            fixed = offset[rows] + np.einsum("nmc,mck->nk", f[rows][:, left], slope[left])
+            found = _mode(f[rows][:, left], fixed, label[rows], direction[left], usual, scale[left], priors)
             level[-1], change[-1][left] = found
     return Absence(sets, np.array(level), np.array(change))
 
 
-def _mode(f, offset, label, slope, usual, weight, priors: Priors):
-    """a_S (K - 1,) and D_S (|S|, K - 1, K - 1) of one pattern: the mode of the module's posterior."""
+def _mode(f, offset, label, direction, usual, scale, priors: Priors):
+    """a_S (K - 1,) and D_S (|S|, K - 1, K - 1) of one pattern: the mode of the module's posterior.
+
+    ``offset`` (n, K - 1): everything else in eta; ``direction`` A_m; ``usual`` the prior mean of a_S; ``scale`` o_m.
+    """
     n, s, c = f.shape
     basis = contrasts(c + 1)
     flat = f.reshape(n, s * c)
     hot = np.eye(c + 1)[label]
-    fixed = offset + usual + flat @ slope.reshape(s * c, c)
-    narrow = np.maximum(priors.sd_matrix * weight, 1e-3)[:, None, None]
+    along = scale[:, None, None] * direction
+    narrow = (priors.sd_matrix * scale)[:, None, None]
 
     def cost(x):
         level, h, rest = x[:c], x[c : c + s], x[c + s :].reshape(s, c, c)
-        change = h[:, None, None] * slope + rest
-        eta = (fixed + level + flat @ change.reshape(s * c, c)) @ basis.T
+        change = h[:, None, None] * along + rest
+        eta = (offset + usual + level + flat @ change.reshape(s * c, c)) @ basis.T
         log_p = log_softmax(eta, axis=1)
         scaled = level / priors.sd_missing, h / priors.takeover, rest / narrow
         value = -log_p[np.arange(n), label].sum() + 0.5 * sum((part**2).sum() for part in scaled)
@@ -117,14 +124,14 @@ def _mode(f, offset, label, slope, usual, weight, priors: Priors):
         inner = (flat.T @ error).reshape(s, c, c)
         gradient = (
             error.sum(0) + level / priors.sd_missing**2,
-            (inner * slope).sum((1, 2)) + h / priors.takeover**2,
+            (inner * along).sum((1, 2)) + h / priors.takeover**2,
             inner + rest / narrow**2,
         )
         return value, np.concatenate([part.ravel() for part in gradient])
 
     x = minimize(cost, np.zeros(c + s + s * c * c), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
     rest = x[c + s :].reshape(s, c, c)
-    return usual + x[:c], x[c : c + s][:, None, None] * slope + rest
+    return usual + x[:c], x[c : c + s][:, None, None] * along + rest
 
 
 def stored(absence: Absence | None) -> dict[str, np.ndarray]:

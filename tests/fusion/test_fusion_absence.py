@@ -49,15 +49,15 @@ def test_the_mode_is_where_the_posterior_of_the_docstring_is_flat():
     rng = np.random.default_rng(1)
     n, c, priors = 60, 2, Priors()
     f, offset, label = rng.normal(size=(n, 1, c)), rng.normal(size=(n, c)), rng.integers(0, 3, n)
-    slope, usual, weight = rng.normal(size=(1, c, c)), np.array([0.1, -0.2]), np.array([0.8])
-    level, change = absence._mode(f, offset, label, slope, usual, weight, priors)
+    direction, usual, scale = rng.normal(size=(1, c, c)), np.array([0.1, -0.2]), np.array([0.8])
+    level, change = absence._mode(f, offset, label, direction, usual, scale, priors)
 
     def log_posterior(level, change):
-        eta = (offset + level + f[:, 0] @ (slope + change)[0]) @ contrasts(3).T
+        eta = (offset + level + f[:, 0] @ change[0]) @ contrasts(3).T
         fit = log_softmax(eta, 1)[np.arange(n), label].sum()
-        # D = h w A + E: Gaussian with this covariance, h summed out
-        flat = slope.reshape(-1, 1)
-        spread = priors.takeover**2 * flat @ flat.T + (priors.sd_matrix * weight[0]) ** 2 * np.eye(flat.size)
+        # D = h o A + E: Gaussian with this covariance, h summed out
+        flat = scale[0] * direction.reshape(-1, 1)
+        spread = priors.takeover**2 * flat @ flat.T + (priors.sd_matrix * scale[0]) ** 2 * np.eye(flat.size)
         d = change.ravel()
         return fit - 0.5 * d @ np.linalg.solve(spread, d) - 0.5 * (((level - usual) / priors.sd_missing) ** 2).sum()
 

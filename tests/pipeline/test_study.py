@@ -99,7 +99,7 @@ def test_a_second_run_makes_nothing_again(study):
 def test_a_lost_piece_is_made_again_and_nothing_else(study):
     workspace, run = study
     before = stamps(workspace)
-    lost = next(path for path in before if path.parent.name == "folds")
+    lost = next(path for path in before if path.parent.name == "folds" and not path.stem.endswith("-posterior"))
     lost.unlink()
     assert run() == 0
     changed = {path for path, stamp in stamps(workspace).items() if before.get(path) != stamp}

@@ -58,6 +58,7 @@ def fits(monkeypatch):
     for name, function in fake.items():
         monkeypatch.setattr(stage.fusion, name, function)
     monkeypatch.setattr(stage.az, "from_netcdf", lambda path: None)
+    monkeypatch.setattr(stage.fusion, "in_memory", lambda posterior: posterior)
     return made
 
 

@@ -29,6 +29,17 @@ def bin_index(value: np.ndarray, bins: int) -> np.ndarray:
     return np.clip(np.ceil(np.asarray(value) * bins).astype(int) - 1, 0, bins - 1)
 
 
+def even_index(value: np.ndarray, bins: int) -> np.ndarray:
+    """Bin of each value (n,) among at most ``bins`` that hold equally many, in ascending order.
+
+    Equal values share the bin of their middle place: cut at a boundary, they would be sorted by the order of the table.
+    """
+    ordered, bins = np.sort(value), min(bins, value.size)
+    place = np.repeat(np.arange(bins), [part.size for part in np.array_split(ordered, bins)])
+    middle = (np.searchsorted(ordered, value, "left") + np.searchsorted(ordered, value, "right") - 1) // 2
+    return place[middle]
+
+
 def confidence(prob: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probability of the most probable class (n,) and whether that class is the true one (n,)."""
     chosen = prob.argmax(1)
@@ -58,11 +69,9 @@ def classwise_ece(prob: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
 
 
 def adaptive_ece(prob: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
-    """As `ece` with bins that hold equally many trials, in order of confidence (Nixon et al. 2019)."""
+    """As `ece` with bins that hold equally many trials, in order of confidence (Nixon et al. 2019; `even_index`)."""
     level, correct = confidence(prob, label)
-    order = np.argsort(level, kind="stable")
-    parts = np.array_split(correct[order] - level[order], min(bins, label.size))
-    return float(sum(abs(part.sum()) for part in parts) / label.size)
+    return float(np.abs(np.bincount(even_index(level, bins), correct - level)).sum() / label.size)
 
 
 def ece_floor(prob: np.ndarray, *, seed: int, bins: int = 15, draws: int = 1000, level: float = 0.9) -> Floor:

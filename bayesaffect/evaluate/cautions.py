@@ -77,7 +77,7 @@ def leak(said: Said, *, alpha: float) -> str:
     where no class has 90 % of the trials.
     """
     if said.mean is not None:
-        good = np.corrcoef(said.mean, said.truth)[0, 1] if np.ptp(said.mean) > 0 else 0.0
+        good = np.corrcoef(said.mean, said.truth)[0, 1] if np.ptp(said.mean) and np.ptp(said.truth) else 0.0
         what = f"a correlation of {good:.3f} with the truth"
         error, apart, word = (said.mean - said.truth) ** 2, 2.5, "errors"
     else:
@@ -181,14 +181,19 @@ def _times(factor: float) -> str:
 
 
 def silent(said: Said) -> str:
-    """Classes with at least 10 trials and half an even share of them that are never the most probable one."""
+    """Classes with at least 10 trials and half an even share of them that are never the most probable one.
+
+    They must also get less than half the probability that their share of the trials calls for: what a weak modality
+    says honestly stays near the shares, and its rarer classes never win.
+    """
     if said.prob is None:
         return ""
     k = said.prob.shape[1]
     seen = np.bincount(said.truth, minlength=k)
     guessed = np.bincount(said.prob.argmax(1), minlength=k)
-    missing = [c for c in range(k) if guessed[c] == 0 and seen[c] >= max(10, said.truth.size / (2 * k))]
-    if not missing:
+    starved = (guessed == 0) & (said.prob.sum(0) < seen / 2)
+    missing = np.flatnonzero(starved & (seen >= max(10, said.truth.size / (2 * k))))
+    if not missing.size:
         return ""
     names = [f"{said.target.levels[c]} ({seen[c]} trials)" for c in missing]
     return (

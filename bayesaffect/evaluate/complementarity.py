@@ -244,7 +244,8 @@ def _over(x, subject, seed, resamples) -> tuple[float, float, float, int, float]
 
 
 def _p(value: float, error: float, freedom: float) -> float:
-    return float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    """Two-sided p of a mean with its standard error; NaN where differences do not vary, which tells nothing."""
+    return float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 1e-9 * abs(value) else np.nan
 
 
 def effective_trials(x: np.ndarray) -> float:

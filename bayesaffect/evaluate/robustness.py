@@ -90,7 +90,8 @@ def kept(
     """Mean of ``good`` over the trials that are left when the most uncertain share is handed back, for every share.
 
     Of n trials round((1 - share) n), at least one, are kept; which they are is decided anew in each of 1000 resamples
-    of subjects, as it would be in a new study (El-Yaniv & Wiener 2010 call the curve risk against coverage).
+    of subjects, as it would be in a new study (El-Yaniv & Wiener 2010 call the curve risk against coverage). Equally
+    uncertain trials count with their mean where only some of them are kept.
 
     Parameters
     ----------
@@ -103,19 +104,22 @@ def kept(
         return [Estimate(np.nan, np.nan, np.nan)] * len(handed_back)
     uncertainty, good, subject = uncertainty[known], good[known], subject[known]
     order = np.argsort(uncertainty, kind="stable")
+    first = np.flatnonzero(np.diff(uncertainty[order], prepend=-np.inf))  # of each value of the uncertainty
     names, group = np.unique(subject, return_inverse=True)
     finish = np.sqrt if root else np.asarray
 
     def curve(weight: np.ndarray) -> np.ndarray:
         """(resample, share) for weights (resample, subject)."""
         many = weight[:, group[order]]
-        place, sums = np.cumsum(many, axis=1), np.cumsum(many * good[order], axis=1)
+        size, total = (np.add.reduceat(x, first, axis=1) for x in (many, many * good[order]))
+        place, sums = np.cumsum(size, axis=1), np.cumsum(total, axis=1)
         out = np.empty((len(many), len(handed_back)))
         for k, share in enumerate(handed_back):
             most = np.maximum(np.round((1 - share) * place[:, -1]), 1)
-            last = np.minimum((place < most[:, None]).sum(1), good.size - 1)  # copies of this trial are kept in part
+            last = (place < most[:, None]).sum(1)  # trials of this uncertainty are kept in part
             row = np.arange(len(many))
-            out[:, k] = (sums[row, last] - (place[row, last] - most) * good[order][last]) / most
+            over = (place[row, last] - most) * total[row, last] / size[row, last]
+            out[:, k] = (sums[row, last] - over) / most
         return finish(np.maximum(out, 0) if root else out)
 
     value = curve(np.ones((1, names.size)))[0]

@@ -13,7 +13,7 @@ import numpy as np
 
 from bayesaffect.evaluate import scores, slopes, smooth
 from bayesaffect.evaluate.aligned import Aligned
-from bayesaffect.evaluate.calibration import bin_index, confidence
+from bayesaffect.evaluate.calibration import bin_index, confidence, even_index
 from bayesaffect.types import Target
 
 BINS = 15
@@ -122,9 +122,8 @@ def _gaps(prob, truth, level, correct, group, n) -> dict[str, Callable]:
     rows = np.arange(size)
     equal = np.zeros((size, 1, BINS))
     equal[rows, 0, bin_index(level, BINS)] = correct - level
-    full = np.zeros((size, 1, min(BINS, size)))
-    for b, part in enumerate(np.array_split(np.argsort(level, kind="stable"), full.shape[2])):
-        full[part, 0, b] = (correct - level)[part]
+    full = np.zeros((size, 1, BINS))
+    full[rows, 0, even_index(level, BINS)] = correct - level
     classwise = np.zeros((size, k, BINS))
     for c in range(k):
         classwise[rows, c, bin_index(prob[:, c], BINS)] = truth[:, c] - prob[:, c]

@@ -59,6 +59,8 @@ def score_table(
             counts = resample_counts(names.size, resamples, seed)
             for score, function in statistics(data, target, group).items():
                 value, low, high = _interval(function, counts, level, debias=score in _BIASED)
+                if score in _BIASED:
+                    low, high = np.maximum([low, high], 0)
                 rows.append((model, target.name, score, value, low, high, data.truth.size, names.size))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -77,7 +79,8 @@ def paired_difference(
     """Score of ``a`` minus score of ``b`` on the trials that both cover, subjects resampled jointly.
 
     Columns a, b, target, score, value, low, high, trials, subjects; scores and units as in `score_table`.
-    Negative is better for ``a`` in nll, brier, ece, rmse, crps and interval_score90.
+    Negative is better for ``a`` in nll, brier, ece, rmse, crps and interval_score90. Intervals of calibration errors
+    are moved as in `score_table`, not cut; noise raises the smaller error more, so few trials understate a difference.
     Raises `InputError` for an unknown model.
     """
     if missing := [m for m in (a, b) if m not in predictives]:
@@ -95,7 +98,9 @@ def paired_difference(
         counts = resample_counts(names.size, resamples, seed)
         ours, theirs = statistics(first, target, group), statistics(second, target, group)
         for score in ours:
-            value, low, high = _interval(lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level)
+            value, low, high = _interval(
+                lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level, debias=score in _BIASED
+            )
             rows.append((a, b, target.name, score, value, low, high, common.size, names.size))
     return pd.DataFrame(rows, columns=["a", "b", *COLUMNS[1:]])
 
@@ -120,5 +125,5 @@ def _interval(
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     if debias:
         bias = draws.mean() - value
-        low, high = max(low - bias, 0), max(high - bias, 0)
+        low, high = low - bias, high - bias
     return value, float(low), float(high)

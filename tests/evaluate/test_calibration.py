@@ -54,6 +54,14 @@ def test_adaptive_ece_by_hand():
     assert got == pytest.approx((abs(1 - 1.3) + abs(1 - 1.75)) / 4)
 
 
+def test_equal_confidences_share_a_bin_of_adaptive_ece():
+    """Trials sorted by their truth, all forecast alike: cut at a boundary, they would look badly calibrated."""
+    prob, label = np.tile([0.6, 0.4], (300, 1)), (np.arange(300) >= 165).astype(int)
+    shuffled = np.random.default_rng(0).permutation(label)
+    assert cal.adaptive_ece(prob, label) == pytest.approx(0.05) == cal.adaptive_ece(prob, shuffled)
+    assert cal.even_index(np.array([0.1, 0.5, 0.5, 0.5, 0.9, 0.7]), 3).tolist() == [0, 1, 1, 1, 2, 2]
+
+
 def test_consistency_band_is_poisson_binomial():
     rng = np.random.default_rng(1)
     p = rng.uniform(0.61, 0.79, 40)

@@ -1,5 +1,6 @@
 """Every planted mistake is told, and clean studies are told nothing."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -219,6 +220,29 @@ def test_a_class_never_predicted():
     line = one(cautions(edited(opinions, mute)), "face, mood", "never its most probable class")
     seen = int((opinions.truth["mood"].values == 3).sum())
     assert f"anger ({seen} trials) is never" in line
+
+
+def test_a_weak_modality_that_says_so_is_not_silent():
+    """Rarer classes never win where probabilities hardly leave the shares, which are right."""
+    rng, opinions = np.random.default_rng(0), clean(10)
+    n = opinions.truth.sizes["trial"]
+
+    def weaken(mean, variance, log_prob):
+        log_prob[:, 1] = log_softmax(np.log([0.4, 0.2, 0.2, 0.2]) + 0.1 * rng.normal(size=(n, 4)), axis=1)
+        truth["mood"][:] = (log_prob[:, 1] + rng.gumbel(size=(n, 4))).argmax(1)
+
+    truth = opinions.truth.copy(deep=True)
+    edit = edited(opinions, weaken)
+    assert not [line for line in cautions(replace(edit, truth=truth)) if "most probable" in line]
+
+
+def test_a_truth_that_never_changes_is_no_leak():
+    opinions = clean(12)
+    truth = opinions.truth.copy(deep=True)
+    truth["valence"][:] = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not [line for line in cautions(replace(opinions, truth=truth)) if "too good" in line]
 
 
 def test_missing_opinions_and_truths_are_left_out():

@@ -179,3 +179,9 @@ def test_one_trial_too_few_is_left_out_and_one_subject_has_no_interval_over_subj
     alone = where(singles["gsr"].select(np.r_[0:20]), {"eeg": singles["eeg"]}, truth)
     rows = alone.query("by == 'emotion'")
     assert len(rows) and rows[["low", "high", "p"]].isna().all(axis=None) and (rows["clear"] == "").all()
+
+
+@pytest.mark.parametrize("size", [0.0, 0.4, 2e-16])
+def test_differences_that_never_vary_prove_nothing(size):
+    assert np.isnan(complementarity._alone(np.full(3, size))[-1])
+    assert np.isnan(complementarity._over(np.full(6, size), np.repeat(["a", "b"], 3), 0, 50)[-1])

@@ -78,6 +78,14 @@ def test_handing_back_keeps_the_surest():
     assert error[0].value == pytest.approx(1.0)
 
 
+def test_equal_uncertainties_are_not_sorted_by_the_order_of_the_table():
+    good, subject = np.repeat([1.0, 0.0], [60, 40]), np.tile(list("abcd"), 25)
+    unsure = np.where(np.arange(100) % 10 == 0, 0.1, 0.2)
+    for rows in (np.arange(100), np.arange(100)[::-1]):
+        found = kept(unsure[rows], good[rows], subject[rows], handed_back=np.array([0.0, 0.3, 0.95]), seed=0)
+        assert [e.value for e in found] == pytest.approx([0.6, 0.6, 0.6])
+
+
 def test_the_interval_decides_anew_in_every_resample():
     """Against copies of the trials, laid out one by one."""
     rng = np.random.default_rng(1)

@@ -180,6 +180,16 @@ def test_paired_difference_uses_common_trials():
         summary.paired_difference(models, "a", "c", truth=truth, targets=(VALENCE,), seed=0)
 
 
+def test_interval_of_a_difference_of_calibration_errors_surrounds_it(study_of):
+    """Resampling inflates the smaller error more: not moved back, the interval leans towards no difference."""
+    good, truth = study_of(subjects=12, trials=20, seed=1)
+    sure, _ = study_of(subjects=12, trials=20, seed=1, sharpen=2.0)
+    options = {"truth": truth, "targets": (MOOD,), "seed": 0, "resamples": 400}
+    got = summary.paired_difference({"good": good, "sure": sure}, "good", "sure", **options).set_index("score")
+    for row in (got.loc[score] for score in ("ece", "adaptive_ece", "classwise_ece", "smooth_ece")):
+        assert abs((row.low + row.high) / 2 - row.value) < 0.2 * (row.high - row.low) and row.low < 0
+
+
 def test_levels_that_are_numbers_have_a_ranked_score_and_two_an_intercept():
     predictive, truth = study()
     stars = Target("mood", levels=("1", "2", "3"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayesaffect.errors import InputError
 from bayesaffect.evaluate.baselines.folds import (
     Groups,
     folds,
@@ -23,7 +22,8 @@ def equal_weights(opinions: Opinions, groups: Groups | None = None) -> Predictiv
 
     Classes: linear pool p_k = (1/M) sum_m p_mk (Stone 1961). Ratings: the mixture's moments, mean
     (1/M) sum_m x_m and variance (1/M) sum_m (v_m + (x_m - mean)^2). Where the opinions came without variances
-    and ``groups`` are given, the variance is the mean squared error of that mean on the other groups.
+    and ``groups`` are given, the variance is the mean squared error of that mean on the other groups, and targets
+    without truth in some training set are left out.
     Trials without any present modality are left out.
     """
     here = opinions.present.values
@@ -150,7 +150,8 @@ def _with_learned_variance(opinions, kept, mean, variance, log_prob, groups) -> 
         for train, test in parts:
             seen = squared[train[kept] & np.isfinite(squared)]
             if not seen.size:
-                raise InputError(f"no truth of {name!r} to learn a variance from", remedy="leave out groups")
+                del mean[name], variance[name]
+                break
             variance[name] = np.where(test[kept], max(seen.mean(), 1e-6), variance[name])
     cut = [{name: values[inside] for name, values in part.items()} for part in (mean, variance, log_prob)]
     kept = kept & covered

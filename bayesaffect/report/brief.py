@@ -8,8 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bayesaffect.report.findings import HEADS, Findings
-from bayesaffect.report.markup import listed, paragraph
+from bayesaffect.report.markup import anchor, listed, paragraph
+from bayesaffect.report.sections import SECTIONS, WORDS
 from bayesaffect.report.style import label, scale
+
+SHOWN = 3  # failures in the banner: more of them would push the findings off the first screen
+MEANT = (
+    "The computation behind probabilities and intervals may not have settled: they may change if it is run for longer."
+)
 
 
 def banner(findings: Findings, diagnostics: pd.DataFrame) -> str:
@@ -24,7 +30,7 @@ def _verdict(findings: Findings, diagnostics: pd.DataFrame) -> str:
     if findings.failures:
         count = len(findings.failures)
         head = f"{count} check{'s' if count > 1 else ''} failed: read the results below with this in mind."
-        return _box("failed", head, listed(findings.failures), role="alert")
+        return _box("failed", head, paragraph(MEANT) + listed(findings.failures[:SHOWN]) + _rest(count), role="alert")
     if diagnostics.empty:
         return _box("passed", "All diagnostics passed.", " No posterior came with these results.")
     counted = diagnostics.drop_duplicates("fit")["divergences"].dropna().sum()
@@ -36,6 +42,13 @@ def _verdict(findings: Findings, diagnostics: pd.DataFrame) -> str:
     if rhat >= 1.01 or least <= 400 or counted > 0:
         return _box("doubtful", "No failure was reported, but the chains are not beyond doubt.", told)
     return _box("passed", "All diagnostics passed.", told)
+
+
+def _rest(count: int) -> str:
+    """Where the failures stand that the banner has no room for."""
+    if count <= SHOWN:
+        return ""
+    return f'<p>And {count - SHOWN} more: <a href="#{anchor(SECTIONS["failed"])}">{escape(SECTIONS["failed"])}</a>.</p>'
 
 
 def _cautions(findings: Findings) -> str:
@@ -109,12 +122,13 @@ def tiles(findings: Findings) -> str:
             lines.append(f"90 % intervals hold {100 * held['value']:.0f} %")
         what = "accuracy" if share else f"RMSE, rated {scale(target)}"
         bounds = f"{_told(row['low'], share)} to {_told(row['high'], share)}"
+        bounds = f"90 % interval {bounds}"
         cards.append(
             f'<div class="tile"><h3>{escape(label(target.name))}</h3>'
             f'<p class="big">{_told(row["value"], share)}</p><p>{what}<br>{bounds}</p>'
             f"<p class=soft>{'<br>'.join(lines)}</p></div>"
         )
-    return f'<div class="tiles">{"".join(cards)}</div>' if cards else ""
+    return f'<div class="tiles">{"".join(cards)}</div><p class="how">{WORDS}</p>' if cards else ""
 
 
 def _told(value: float, share: bool) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayesaffect.report.figures.weights import NEGATIVE
 from bayesaffect.types import Target
 
 FUSED = ("late", "hybrid")
@@ -190,7 +191,9 @@ def _weights(facts: Facts) -> str:
         shares = [f"{r.modality} {r.median:.2f} [{r.q05:.2f}, {r.q95:.2f}]" for r in rows.itertuples()]
         lines.append(f"{target.name}: {', '.join(shares)}." if shares else "")
     told = (
-        "Share of each modality, and of the prior, in the fused answer: mean over subjects, median [90 % interval].\n\n"
+        "Share of each modality, and of the prior, in the fused answer: mean over subjects, median [90 % interval]."
+        + (" " + NEGATIVE if (mean["q05"].round(2) < 0).any() else "")
+        + "\n\n"
     )
     return told + _bullets(lines)
 

@@ -76,8 +76,13 @@ def read(folder: Path, name: str) -> Study:
     report = folder / "report" if (folder / "report").is_dir() else folder
     if not (report / TOLD).is_file() or not (report / "scores.json").is_file():
         raise InputError("there is no report", where=str(folder), remedy=f"run `bayesaffect report {folder}` first")
-    about = json.loads((report / TOLD).read_text(encoding="utf-8"))
-    scores = pd.DataFrame(json.loads((report / "scores.json").read_text(encoding="utf-8")))
+    try:
+        about = json.loads((report / TOLD).read_text(encoding="utf-8"))
+        scores = pd.DataFrame(json.loads((report / "scores.json").read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(
+            "its report cannot be read", where=str(folder), remedy=f"run `bayesaffect report {folder}` again"
+        ) from None
     scores[["value", "low", "high"]] = scores[["value", "low", "high"]].astype(float)
     weights, records = (
         pd.read_csv(path, dtype={"subject": str, "fold": str}) if path.is_file() else None
@@ -125,7 +130,8 @@ def paired(studies: Sequence[Study], targets: Sequence[str], *, resamples: int =
     """NLL of each study's main model minus that of the first study's, where both tested the same people.
 
     The mean over trials of the people in both, sum_s n_s (x_s - y_s) / sum_s n_s with each subject's mean NLLs x_s,
-    y_s and its n_s trials; limits 5 and 95 % of resamples of people (Efron & Tibshirani 1993). People with another
+    y_s and its n_s trials; limits 5 and 95 % of resamples of people (Efron & Tibshirani 1993). Somebody is in both if
+    the same was true of trials of the same names: subjects of two data sets may both be called S01. People with another
     number of trials in the other study are left out, and so are studies that share fewer than five people.
 
     Returns columns study, against, target, value, low, high, subjects.
@@ -138,7 +144,8 @@ def paired(studies: Sequence[Study], targets: Sequence[str], *, resamples: int =
             if left is None or right is None:
                 continue
             both = left.join(right, how="inner", lsuffix="_a", rsuffix="_b")
-            both = both[both["trials_a"] == both["trials_b"]].dropna()
+            same = [s for s in both.index if _digest(other, s) and _digest(other, s) == _digest(first, s)]
+            both = both.loc[same][lambda rows: rows["trials_a"] == rows["trials_b"]].dropna()
             if len(both) < 5:
                 continue
             size, gap = both["trials_a"].to_numpy(float), (both["value_a"] - both["value_b"]).to_numpy()
@@ -146,6 +153,10 @@ def paired(studies: Sequence[Study], targets: Sequence[str], *, resamples: int =
             low, high = np.quantile((draw @ (gap * size)) / (draw @ size), [0.05, 0.95])
             rows.append((other.name, first.name, target, gap @ size / size.sum(), low, high, len(both)))
     return pd.DataFrame(rows, columns=["study", "against", "target", "value", "low", "high", "subjects"])
+
+
+def _digest(study: Study, subject: str) -> str | None:
+    return study.about.get("people", {}).get(subject)
 
 
 def _subject_nll(study: Study, target: str) -> pd.DataFrame | None:
@@ -157,7 +168,7 @@ def _subject_nll(study: Study, target: str) -> pd.DataFrame | None:
 
 
 def side_by_side(scores: pd.DataFrame, target: str, score: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Models by studies: texts ``value [low, high]``, and whether the value is the best of its row."""
+    """Models by studies: texts ``value [low, high]``, and whether the value is the best of its row, if they differ."""
     rows = scores[(scores["target"] == target) & (scores["score"] == score)].dropna(subset=["value"])
     text = [
         f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" if np.isfinite([r.low, r.high]).all() else f"{r.value:.3f}"
@@ -169,7 +180,7 @@ def side_by_side(scores: pd.DataFrame, target: str, score: str) -> tuple[pd.Data
     told.columns.name = value.columns.name = None
     none = pd.DataFrame(False, index=value.index, columns=value.columns)
     best = value.min(axis=1) if score in LOWER else value.max(axis=1) if score in HIGHER else None
-    return told, none if best is None else value.eq(best, axis=0)
+    return told, none if best is None else value.eq(best, axis=0).mul(value.nunique(axis=1) > 1, axis=0)
 
 
 def _page(studies: Sequence[Study], targets: Sequence[str], sheets: dict, drawn: dict, command: str) -> str:

@@ -11,8 +11,12 @@ _MOST = 64
 
 
 def elements(posterior: az.InferenceData) -> pd.DataFrame:
-    """Index: name of a scalar hyper-parameter (variables of at most 64 elements); columns r_hat, ess_bulk, draws."""
-    rows = {}
+    """Index: name of a scalar hyper-parameter (variables of at most 64 elements); columns r_hat, ess_bulk, draws.
+
+    Of quantities whose draws come in the same order (the two halves of a correlation matrix, a scale and its
+    logarithm) only the first is told: their ranks, R-hat and sample size are the same.
+    """
+    rows, seen = {}, set()
     for name, array in posterior["posterior"].data_vars.items():
         values = array.transpose("chain", "draw", ...).values
         if values.dtype.kind != "f" or values[0, 0].size > _MOST or "subject" in array.dims:
@@ -24,8 +28,10 @@ def elements(posterior: az.InferenceData) -> pd.DataFrame:
         ]
         for place in np.ndindex(values.shape[2:]):
             draws = values[(slice(None), slice(None), *place)]
-            if not np.isfinite(draws).all() or np.ptp(draws) == 0:
+            order = draws.argsort(axis=None, kind="stable").tobytes()
+            if not np.isfinite(draws).all() or np.ptp(draws) == 0 or order in seen:
                 continue
+            seen.add(order)
             inner = ", ".join(str(labels[k][p]) for k, p in enumerate(place))
             rows[f"{name}[{inner}]" if inner else str(name)] = {
                 "r_hat": float(az.rhat(draws)),

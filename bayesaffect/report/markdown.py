@@ -18,6 +18,7 @@ from bayesaffect.report.figures.catalogue import catalogue
 from bayesaffect.report.figures.scores import score_name
 from bayesaffect.report.findings import HEADS, Findings
 from bayesaffect.report.style import Picture, label, paper, slug
+from bayesaffect.report.words import words
 
 FIGURES, BYTES, DPI = 8, 1_500_000, 110
 # in this order of sections a figure is taken from each, then a second one, until there are enough
@@ -73,6 +74,7 @@ def page(findings: Findings, pictures: Iterable[tuple[str, Picture]], command: s
         "Predictions": figures("predictions", "subjects", "data"),
         "Diagnostics": _diagnostics(findings),
         "How to reproduce": _reproduce(findings, command),
+        "Words and abbreviations": [_facts(words(findings.targets))],
     }
     text = "\n\n".join(f"## {title}\n\n" + "\n\n".join(blocks) for title, blocks in parts.items() if blocks)
     return f"<!-- {_comment(command)} -->\n\n# {_plain(findings.title)}\n\n{text}\n"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from bayesaffect.evaluate import scores
 from bayesaffect.evaluate.summary import align
 from bayesaffect.report.findings import Findings
 
-_MOST_DRAWS = 300
+FEWEST = 5  # people: with fewer, limits from resampling them would be too narrow to mean anything
 
 
 class Classes(NamedTuple):
@@ -39,13 +40,11 @@ def classes(findings: Findings, model: str, target: str) -> Classes | None:
 
 
 def ratings(findings: Findings, model: str, target: str) -> Ratings | None:
-    """The trials of ``model`` whose rating of ``target`` is known; at most 300 draws, evenly spaced."""
+    """The trials of ``model`` whose rating of ``target`` is known; all draws, so that figures tell what tables tell."""
     data = _aligned(findings, model, target)
     if data is None or data.mean is None:
         return None
-    draws = data.mean.shape[0]
-    chosen = np.unique(np.linspace(0, draws - 1, min(draws, _MOST_DRAWS)).round().astype(int))
-    return Ratings(data.mean[chosen], data.variance[chosen], data.truth, data.subject, data.trial)
+    return Ratings(data.mean, data.variance, data.truth, data.subject, data.trial)
 
 
 def _aligned(findings, model, name):
@@ -72,13 +71,16 @@ def per_subject(value: np.ndarray, subject: np.ndarray) -> dict[str, float]:
     return dict(zip(names.tolist(), mean.tolist(), strict=True))
 
 
-def coverage_curve(r: Ratings, levels: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def coverage_curve(
+    place: np.ndarray, subject: np.ndarray, levels: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of truths inside the central interval of each nominal level, with 90 % limits from resampling subjects.
 
-    A truth is inside the central interval of level c exactly when |F(truth) - 1/2| <= c / 2; 500 resamples.
+    A truth is inside the central interval of level c exactly when |F(truth) - 1/2| <= c / 2, where ``place`` holds
+    F(truth) of each trial (`pit`); 500 resamples.
     """
-    inside = np.abs(pit(r) - 0.5)[:, None] <= levels / 2
-    names, inverse = np.unique(r.subject, return_inverse=True)
+    inside = np.abs(place - 0.5)[:, None] <= levels / 2
+    names, inverse = np.unique(subject, return_inverse=True)
     hits = np.zeros((names.size, levels.size))
     np.add.at(hits, inverse, inside)
     size = np.bincount(inverse)
@@ -105,7 +107,8 @@ def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 class Binned(NamedTuple):
-    """Per bin: mean of x and of y, 90 % limits of y's mean from resampling subjects, and the number of trials."""
+    """Per bin: mean of x and of y, 90 % limits of y's mean from resampling subjects (NaN where there are fewer than
+    five people to resample), and the number of trials."""
 
     x: np.ndarray
     y: np.ndarray
@@ -118,7 +121,8 @@ def binned(x: np.ndarray, y: np.ndarray, subject: np.ndarray, *, bins: int, seed
     """Means of ``x`` and ``y`` (n,) in bins of about equally many trials by ``x``; ties stay in one bin.
 
     ``low`` and ``high``: 5 and 95 % of the mean of y over 500 resamples of subjects (Efron & Tibshirani 1993); a
-    resample without any trial in a bin is left out of that bin's limits.
+    resample without any trial in a bin is left out of that bin's limits. A bin of fewer than five people has none:
+    one person's mean does not move when people are resampled, and would look certain.
     """
     edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)[1:-1]))
     place = np.searchsorted(edges, x, side="right")
@@ -131,8 +135,24 @@ def binned(x: np.ndarray, y: np.ndarray, subject: np.ndarray, *, bins: int, seed
     draw = np.random.default_rng(seed).multinomial(names.size, np.full(names.size, 1 / names.size), size=500)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = (draw @ total) / (draw @ size)
-    low, high = np.nanquantile(means, [0.05, 0.95], axis=0)
+    low, high = np.where((size > 0).sum(0) < FEWEST, np.nan, np.nanquantile(means, [0.05, 0.95], axis=0))
     return Binned(centre, total.sum(0) / size.sum(0), low, high, size.sum(0))
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray, subject: np.ndarray, *, seed: int = 0) -> tuple[float, float, float]:
+    """Spearman's correlation of ``x`` and ``y`` (n,) over trials: value, and 5 and 95 % of 500 resamples of subjects.
+
+    r = Cov(R(x), R(y)) / sqrt(Var R(x) Var R(y)) with mid-ranks R; a resample weights each subject's trials by how
+    often that subject was drawn and keeps the ranks of the whole sample.
+    """
+    names, person = np.unique(subject, return_inverse=True)
+    a, b = (stats.rankdata(v) - (v.size + 1) / 2 for v in (x, y))
+    sums = np.stack([np.bincount(person, weights=v) for v in (np.ones(a.size), a, b, a * a, b * b, a * b)], 1)
+    draw = np.random.default_rng(seed).multinomial(names.size, np.full(names.size, 1 / names.size), size=500)
+    n, sa, sb, saa, sbb, sab = np.concatenate([sums.sum(0, keepdims=True), draw @ sums]).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = (sab - sa * sb / n) / np.sqrt((saa - sa**2 / n) * (sbb - sb**2 / n))
+    return float(r[0]), *(float(q) for q in np.nanquantile(r[1:], [0.05, 0.95]))
 
 
 def expectation(values: Classes | Ratings) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayesaffect.files import write_json, write_text
 from bayesaffect.report import brief, sections, tables
@@ -17,10 +21,11 @@ from bayesaffect.report.figures.catalogue import catalogue
 from bayesaffect.report.figures.scores import score_name
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.latex import latex
-from bayesaffect.report.markup import anchor, figure
+from bayesaffect.report.markup import anchor, facts, figure
 from bayesaffect.report.page_style import document
 from bayesaffect.report.people import cards
-from bayesaffect.report.style import label, slug
+from bayesaffect.report.style import ENDINGS, label, slug
+from bayesaffect.report.words import words
 
 
 def write_report(findings: Findings, folder: Path) -> Path:
@@ -28,18 +33,34 @@ def write_report(findings: Findings, folder: Path) -> Path:
 
     Files, each whole or absent: ``index.html`` (needs no other file, no script and no network), ``scores.csv`` and
     ``scores.json``, ``findings.json`` (what `bayesaffect.report.compare` reads), ``figures/<name>.png``, ``.pdf`` and
-    ``.svg``, ``tables/<name>.csv`` and ``.tex``.
+    ``.svg``, ``tables/<name>.csv`` and ``.tex``. Figures and tables of an earlier page that this one does not have are
+    removed, so that nothing of other settings lies beside it.
     """
     folder = Path(folder)
+    before = _made(folder)
     drawn = fitted(draw(catalogue(findings), folder / "figures"))
     written = sheets(findings)
     table = tables.scores(findings)
     write_text(folder / "scores.csv", table.to_csv(index=False))
     write_json(folder / "scores.json", [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")])
-    write_tables(written | {"scores": table}, findings, folder / "tables")
-    write_json(folder / TOLD, about(findings))
+    told = write_tables(written | {"scores": table}, findings, folder / "tables")
+    made = [f"figures/{f.picture.name}{end}" for group in drawn.values() for f in group for end in ENDINGS]
+    made += [f"tables/{name}{end}" for name in told for end in (".csv", ".tex")]
+    write_json(folder / TOLD, about(findings) | {"files": sorted(made)})
     text = page(findings, drawn, written["diagnostics"])
-    return write_text(folder / "index.html", text)
+    path = write_text(folder / "index.html", text)
+    for name in before - set(made):
+        (folder / name).unlink(missing_ok=True)
+    return path
+
+
+def _made(folder: Path) -> set[str]:
+    """The figures and tables of the page that is there; none where nothing (readable) is."""
+    try:
+        names = json.loads((folder / TOLD).read_text(encoding="utf-8")).get("files", [])
+    except (OSError, ValueError, AttributeError):
+        return set()
+    return {name for name in names if re.fullmatch(r"(figures|tables)/[\w-][\w.-]*", name)}
 
 
 def about(findings: Findings) -> dict:
@@ -58,6 +79,18 @@ def about(findings: Findings) -> dict:
         "cautions": list(findings.cautions),
         "versions": dict(findings.versions),
         "hashes": dict(findings.hashes),
+        "people": people(findings.truth),
+    }
+
+
+def people(truth: xr.Dataset) -> dict[str, str]:
+    """Subject -> digest of the subject's trials and what was true of them: the same in two studies of the same person
+    and recordings, and of nobody else who happens to have the same name."""
+    frame = truth.to_dataframe().reset_index()
+    columns = ["trial", *sorted(str(name) for name in truth.data_vars)]
+    return {
+        str(subject): hashlib.sha256(rows[columns].sort_values("trial").to_csv(index=False).encode()).hexdigest()[:16]
+        for subject, rows in frame.groupby(frame["subject"].astype(str))
     }
 
 
@@ -81,8 +114,9 @@ def sheets(findings: Findings) -> dict[str, pd.DataFrame]:
     return made | dict(findings.sheets)
 
 
-def write_tables(written: Mapping[str, pd.DataFrame], findings: Findings, folder: Path) -> None:
-    """Each table as CSV and LaTeX, and per target models by main scores as a paper prints them."""
+def write_tables(written: Mapping[str, pd.DataFrame], findings: Findings, folder: Path) -> list[str]:
+    """Each table as CSV and LaTeX, and per target models by main scores as a paper prints them; their names."""
+    names_of = list(written)
     for name, sheet in written.items():
         write_text(folder / f"{name}.csv", sheet.to_csv(index=False))
         caption = f"{name.capitalize()}. {findings.title}"
@@ -99,6 +133,8 @@ def write_tables(written: Mapping[str, pd.DataFrame], findings: Findings, folder
         name = slug(f"scores_{target.name}")
         write_text(folder / f"{name}.tex", latex(text, caption=caption, name=name, strong=best))
         write_text(folder / f"{name}.csv", text.to_csv(index=False))
+        names_of.append(name)
+    return names_of
 
 
 def page(findings: Findings, drawn: Mapping[str, list[Drawn]], diagnostics: pd.DataFrame) -> str:
@@ -121,9 +157,11 @@ def page(findings: Findings, drawn: Mapping[str, list[Drawn]], diagnostics: pd.D
         "data": sections.data(findings) + figures("data") + sections.omissions(findings),
         "scores": sections.scores(findings) + figures("scores"),
         "weights": sections.weights(findings) + figures("weights"),
+        "robustness": sections.robustness(findings) + figures("robustness"),
         "subjects": figures("subjects") + cards(findings) + sections.subjects(findings),
         "diagnostics": sections.diagnostics(diagnostics) + figures("diagnostics"),
         "reproduce": sections.reproduce(findings),
+        "words": facts(words(findings.targets)),
     }
     parts = []
     for key, title in sections.SECTIONS.items():

@@ -68,6 +68,8 @@ dl.brief p { margin-bottom: .5rem; }
 .banner { border-left: 6px solid; border-radius: 4px; padding: .8rem 1.1rem; margin: 0 0 1rem; max-width: 58rem;
   overflow-wrap: anywhere; }
 .banner ul { margin: .4rem 0 0; }
+main a { color: var(--link); }
+.banner a { color: inherit; }
 .banner.failed { background: #fdecea; border-color: #b3261e; color: #7a150f; font-size: 1.05rem; }
 .banner.doubtful { background: #fff5e0; border-color: #b87900; color: #5f4000; }
 .banner.passed { background: #e8f5ee; border-color: #00784f; color: #064d35; }
@@ -89,6 +91,8 @@ tbody th { font-weight: 500; min-width: 7rem; }
 .interval { display: block; color: var(--soft); font-weight: 400; font-size: .93em; }
 thead th.num { white-space: normal; min-width: 5.5rem; }
 table.scores tbody th { white-space: nowrap; }
+table.scores :is(th, td) { padding-inline: .5rem; }
+.beside thead th.num { overflow-wrap: anywhere; }
 .scroll table:has(thead th:first-child:not(.num)) tr > th:first-child { position: sticky; left: 0; background: #fff; }
 table tr.headline > *, .scroll table tr.headline > th:first-child { background: #fdf1e8 !important; }
 tr.headline > th { color: var(--fused); font-weight: 700; }
@@ -164,7 +168,8 @@ figcaption b { color: var(--ink); }
   h2, h3, h4 { break-after: avoid; }
   dl > div { break-inside: avoid; }
   figure { margin: 1rem 0 1.4rem; }
-  figure img { max-width: 100% !important; min-width: 0 !important; max-height: 225mm; width: auto; }
+  figure img { max-width: 100% !important; min-width: 0 !important; max-height: 225mm; object-fit: contain;
+    object-position: left top; }
   figure label::after { content: "" !important; }
   figcaption { font-size: 8.5pt; }
   table { font-size: 7pt; }

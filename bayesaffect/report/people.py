@@ -166,11 +166,12 @@ def _medians(findings: Findings, target: str) -> dict[str, dict[str, float]]:
 
 
 def _bar(target: str, share: dict[str, float], ink: dict[str, str]) -> str:
-    """Medians need not sum to 1: the bar shows their proportions."""
-    total = sum(share.values()) or 1.0
-    told = ", ".join(f"{label(m)} {100 * v / total:.0f} %" for m, v in share.items())
+    """Medians need not sum to 1: the bar shows their proportions, and nothing of a modality below zero."""
+    there = {m: max(v, 0.0) for m, v in share.items()}
+    total = sum(there.values()) or 1.0
+    told = ", ".join(f"{label(m)} {100 * v / total:.0f} %" for m, v in there.items())
     pieces = "".join(
-        f'<i style="width:{100 * v / total:.1f}%;background:{ink.get(m, "#999")}"></i>' for m, v in share.items()
+        f'<i style="width:{100 * v / total:.1f}%;background:{ink.get(m, "#999")}"></i>' for m, v in there.items()
     )
     return (
         f'<div class="share" role="img" aria-label="{escape(f"weights for {target}: {told}")}" title="{escape(told)}">'

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bayesaffect.report import tables
+from bayesaffect.report.figures.robustness import SHEET
+from bayesaffect.report.figures.robustness import WORDS as WORDS_OF_KINDS
 from bayesaffect.report.figures.scores import score_name, sorted_scores
 from bayesaffect.report.findings import Findings
-from bayesaffect.report.markup import facts, folded, listed, number, paragraph, table
+from bayesaffect.report.markup import anchor, facts, folded, listed, number, paragraph, table
 from bayesaffect.report.style import label, scale
 
 # key of a section (that of its figures in the catalogue) -> its title, in the order of the page
@@ -28,6 +30,17 @@ SECTIONS = {
     "subjects": "Subjects one by one",
     "diagnostics": "Diagnostics",
     "reproduce": "How to reproduce",
+    "words": "Words and abbreviations",
+}
+WORDS = f'The abbreviations are explained <a href="#{anchor(SECTIONS["words"])}">at the end</a>.'
+_STRENGTHS = {
+    "noise": "white noise of a size that drowns most of the signal; of opinions in a table, of their own spread",
+    "occlusion": "all of the face is grey; less: its lower part",
+    "flat": "the sensor stands still during the whole trial; less: at its end",
+    "channels": "all channels but two are dead; of physiology, all signals",
+    "shift": "the sensor's clock lags by 2 s",
+    "swapped": "every trial has the opinion of another trial",
+    "missing": "no trial has this modality; less: only some lack it",
 }
 _LISTED = 400
 _SHEETS = {
@@ -110,8 +123,8 @@ def scores(findings: Findings) -> str:
         if len(names) > 7:
             out.append(folded("Every score", _score_table(findings, target.name, names)))
     note = (
-        "<p>Value and, below it, its interval over subjects; the best value of a column is bold (for "
-        "coverage: the closest to its nominal level).</p>"
+        "<p>Value and, below it, its 90 % interval over subjects; the best value of a column is bold (for "
+        f"coverage: the closest to its nominal level). {WORDS}</p>"
     )
     return note + "".join(out) if out else ""
 
@@ -157,6 +170,20 @@ def discounts(findings: Findings) -> str:
         "is ignored. What is left divides the error's standard deviation of a rating, and multiplies the weight of "
         "class probabilities. Median and 90 % interval:</p>" + table(wide, strong=none)
     )
+
+
+def robustness(findings: Findings) -> str:
+    """What the strength of each kind of disturbance is."""
+    sheet = findings.sheets.get(SHEET)
+    if sheet is None or sheet.empty:
+        return ""
+    kinds = [kind for kind in WORDS_OF_KINDS if kind in set(sheet["kind"])]
+    told = {WORDS_OF_KINDS[kind].capitalize(): _STRENGTHS[kind] for kind in kinds}
+    note = (
+        "At strength 0 nothing is disturbed; those predictions are made with as few draws as the disturbed ones, and "
+        "may differ a little from the scores above. What strength 1 is, and less of it in proportion:"
+    )
+    return paragraph(note) + facts(told)
 
 
 def subjects(findings: Findings) -> str:

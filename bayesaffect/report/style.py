@@ -19,6 +19,7 @@ from bayesaffect.files import atomic
 from bayesaffect.types import Target
 
 SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4
+ENDINGS = (".png", ".pdf", ".svg")
 INK, FAINT, GRID, PALE = "#222222", "#8A8A8A", "#E4E4E4", "#F3F3F3"
 PRIOR = "#B5B5B5"
 # Okabe & Ito (2008); their yellow is darkened, because thin lines in it vanish on white

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from bayesaffect.report import card
+from bayesaffect.report.figures.weights import NEGATIVE
 from bayesaffect.types import Target
 
 TARGETS = (Target("valence", bounds=(1.0, 9.0)), Target("emotion", levels=("joy", "fear")))
@@ -105,3 +106,10 @@ def test_failed_diagnostics_and_few_people_are_said():
 def test_without_weights_or_scores_of_a_target_the_card_is_still_whole():
     bare = replace(facts(), weights=None, scores=facts().scores.query("target == 'emotion'"))
     assert "valence: not measured" in card.text(bare) and "Not told." in card.text(bare)
+
+
+def test_a_share_below_zero_is_explained():
+    usual = facts()
+    assert NEGATIVE not in card.text(usual)
+    below = usual.weights.assign(q05=usual.weights["q05"] - 0.5)
+    assert NEGATIVE in card.text(replace(usual, weights=below))

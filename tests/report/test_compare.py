@@ -101,6 +101,10 @@ def test_too_few_missing_and_repeated_studies_are_refused(studies, tmp_path):
         compare.write_comparison([studies / "first"], tmp_path)
     with pytest.raises(InputError, match="no report"):
         compare.write_comparison([studies / "first", tmp_path], tmp_path)
+    (tmp_path / compare.TOLD).write_text("{", encoding="utf-8")
+    (tmp_path / "scores.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be read"):
+        compare.write_comparison([studies / "first", tmp_path], tmp_path)
     with pytest.raises(InputError, match="twice"):
         compare.write_comparison([studies / "first", studies / "first"], tmp_path)
 
@@ -108,3 +112,23 @@ def test_too_few_missing_and_repeated_studies_are_refused(studies, tmp_path):
 def test_names_are_as_short_as_they_can_be(tmp_path):
     assert compare._names([tmp_path / "a" / "ws", tmp_path / "b" / "ws"]) == ["a/ws", "b/ws"]
     assert compare._names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+
+
+def test_no_study_is_best_where_all_are_alike(studies):
+    first = compare.read(studies / "first", "first").scores
+    both = pd.concat([first.assign(study="a"), first.assign(study="b")])
+    assert not compare.side_by_side(both, "valence", "nll")[1].any(axis=None)
+    both.loc[(both["study"] == "b") & (both["model"] == "late"), "value"] += 0.1
+    best = compare.side_by_side(both, "valence", "nll")[1]
+    assert best.loc["late", "a"] and best.to_numpy().sum() == 1
+
+
+def test_strangers_of_the_same_name_are_not_paired(studies, affect, tmp_path, monkeypatch):
+    """Two data sets call their people S01, S02, ...: nothing was measured on the same people."""
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    truth = affect.truth.assign(valence=-affect.truth["valence"])
+    write_report(replace(affect, truth=truth, sheets={"records": records(8, 0.5)}), tmp_path / "other" / "report")
+    first, other = compare.read(studies / "first", "first"), compare.read(tmp_path / "other", "other")
+    assert compare.paired([first, other], ["valence"]).empty
+    page = compare.write_comparison([studies / "first", tmp_path / "other"], tmp_path / "out")
+    assert "do not share enough people" in page.read_text(encoding="utf-8")

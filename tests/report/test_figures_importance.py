@@ -122,3 +122,16 @@ def test_names_that_hold_a_plus_and_strokes_of_refits(affect):
     assert [t.get_text() for t in left.get_xticklabels()] == list(players)
     assert sum(line.get_marker() == "|" for line in right.lines) == 7  # not for the prior
     assert "upright stroke" in picture.caption
+
+
+def test_sets_that_were_not_asked_for_are_counted(affect):
+    players = tuple(f"m{k}" for k in range(7))
+    data = pd.DataFrame({m: affect.data["trials"] for m in (*players, "trials")})
+    sheets = importance(players, ["valence"])
+    some = sheets["subsets"][sheets["subsets"]["size"].isin([0, 1, 7])]
+    told = "Only 9 of the 128 sets were asked for."
+    assert told in drawn.subsets(replace(affect, sheets=sheets | {"subsets": some}, data=data)).caption
+    whole = drawn.subsets(
+        replace(affect, sheets=importance(("a", "b"), ["valence"]), data=data.set_axis([*"abcdefg", "trials"], axis=1))
+    )
+    assert "were asked for" not in whole.caption

@@ -32,7 +32,7 @@ def test_a_table_has_rules_numbers_and_bold_cells():
 def test_long_tables_may_break_over_pages():
     frame = pd.DataFrame({"a": np.arange(60)})
     text = latex(frame, caption="c", name="n")
-    assert r"\begin{longtable}{r}" in text and text.count(r"\\") == 62 and r"\begin{tabular}" not in text
+    assert r"\begin{longtable}{r}" in text and text.count(r"\\") == 63 and r"\begin{tabular}" not in text
 
 
 def test_braces_and_environments_are_balanced():
@@ -40,3 +40,28 @@ def test_braces_and_environments_are_balanced():
     plain = re.sub(r"\\[{}]", "", text)
     assert plain.count("{") == plain.count("}")
     assert len(re.findall(r"\\begin\{", text)) == len(re.findall(r"\\end\{", text))
+
+
+def test_a_caption_over_several_pages_stands_once():
+    text = latex(pd.DataFrame({"a": np.arange(60)}), caption="c", name="n")
+    first, rest = text.split(r"\endfirsthead")
+    assert r"\caption" in first and r"\label" in first and r"\caption" not in rest
+    assert r"\toprule" in rest.split(r"\endhead")[0]
+
+
+def test_intervals_stand_below_their_values():
+    frame = pd.DataFrame({"model": ["late", "eeg"], "nll": ["0.444 [0.416, 0.474]", "0.516"]})
+    strong = pd.DataFrame([[False, True], [False, False]], columns=frame.columns)
+    lines = latex(frame, caption="c", name="n", strong=strong).splitlines()
+    assert r"late & \textbf{0.444} \\" in lines and r" & {\scriptsize [0.416, 0.474]} \\" in lines
+    assert r"eeg & 0.516 \\" in lines and len([x for x in lines if "&" in x]) == 4
+
+
+def test_a_row_never_begins_with_an_option_of_the_line_break():
+    text = latex(pd.DataFrame({"a": ["[x]", "*y", "z"]}), caption="c", name="n")
+    assert "\n{}[x] " in text and "\n{}*y " in text and "\nz " in text
+
+
+def test_long_texts_share_the_width_of_a_page():
+    frame = pd.DataFrame({"a": ["x"], "told": ["word " * 30], "n": [3], "why": ["word " * 30]})
+    assert r"\begin{tabular}{lp{0.38\linewidth}rp{0.38\linewidth}}" in latex(frame, caption="c", name="n")

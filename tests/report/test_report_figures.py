@@ -151,7 +151,8 @@ def test_leading_modality_ignores_the_prior_and_missing_ones(affect):
 
 def test_coverage_curve_of_a_planted_over_confident_model_is_below_the_diagonal(affect):
     r = measure.ratings(affect, "late", "valence")
-    curve, low, high = measure.coverage_curve(r._replace(variance=r.variance / 25), np.array([0.5, 0.9]), seed=0)
+    place = measure.pit(r._replace(variance=r.variance / 25))
+    curve, low, high = measure.coverage_curve(place, r.subject, np.array([0.5, 0.9]), seed=0)
     assert (curve < [0.3, 0.6]).all() and (low <= curve).all() and (curve <= high).all()
 
 

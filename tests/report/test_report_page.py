@@ -11,6 +11,7 @@ import pytest
 
 from bayesaffect.report import tables
 from bayesaffect.report.figures.catalogue import catalogue
+from bayesaffect.report.figures.scores import score_name
 from bayesaffect.report.page import write_report
 from bayesaffect.report.sections import SECTIONS
 from bayesaffect.types import Omission
@@ -127,7 +128,10 @@ def sections(text):
 def test_the_order_of_the_page_is_that_of_a_reader(written):
     shown = sections(written.read_text())
     assert shown == [title for title in SECTIONS.values() if title in shown]
-    assert shown[:3] == ["Summary", "Protocol", SECTIONS["failed"]] and shown[-1] == "How to reproduce"
+    assert shown[:3] == ["Summary", "Protocol", SECTIONS["failed"]] and shown[-2:] == [
+        "How to reproduce",
+        SECTIONS["words"],
+    ]
 
 
 def test_cautions_follow_failures_and_both_come_before_results(affect, tmp_path, monkeypatch):
@@ -195,3 +199,39 @@ def test_notes_on_a_target_stand_together(affect, tmp_path, monkeypatch):
     order = ("<b>Valence</b>: &lt;two&gt;.", "<b>Arousal</b>: one.", "<b>Arousal</b>: three.", "<li>Of both.</li>")
     places = [text.index(part) for part in order]
     assert places == sorted(places)
+
+
+def test_many_failures_leave_the_first_screen_to_the_findings(affect, tmp_path, monkeypatch):
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    failures = tuple(f"R-hat of quantity {k} is 1.03." for k in range(13))
+    text = write_report(replace(affect, failures=failures), tmp_path).read_text()
+    banner = text[text.index('<div class="banner failed"') : text.index('<div class="tiles"')]
+    assert "13 checks failed" in banner and "may not have settled" in banner
+    assert banner.count("R-hat of quantity") == 3 and "And 10 more" in banner
+    whole = re.search(r'<section id="([^"]*)" aria-label="What failed.*?</section>', text, re.DOTALL)
+    assert all(line in whole[0] for line in failures) and f'href="#{whole[1]}"' in banner
+
+
+def test_every_abbreviation_of_the_main_tables_is_explained(written, affect):
+    text = written.read_text()
+    told = text[text.index(f'aria-label="{SECTIONS["words"]}"') :].lower()
+    for target in affect.targets:
+        for score in tables.main_scores(affect, target.name):
+            name = score_name(score).split(" (")[0].split(" of ")[0].lower()
+            assert name.removeprefix("balanced ") in told, score
+    for name in re.findall(r'href="#([^"]*)"', text):
+        assert f'id="{name}"' in text
+
+
+def test_nothing_of_other_settings_is_left_beside_the_page(affect, tmp_path, monkeypatch):
+    few = [entry for entry in catalogue(affect) if entry[1].func.__name__ == "scores"]
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: few)
+    sheet = pd.DataFrame({"a": [1]})
+    page = write_report(replace(affect, sheets={"scalp": sheet}), tmp_path)
+    mine = page.parent / "figures" / "mine.png"
+    mine.write_bytes(b"a reader's own")
+    assert (tmp_path / "tables" / "scalp.tex").is_file() and (tmp_path / "figures" / "scores.svg").is_file()
+    monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
+    write_report(affect, tmp_path)
+    assert not list(tmp_path.rglob("scalp.*")) and not list((tmp_path / "figures").glob("scores.*"))
+    assert mine.is_file() and (tmp_path / "tables" / "scores.csv").is_file()

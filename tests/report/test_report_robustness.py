@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bayesaffect.report import sections
 from bayesaffect.report.figures import robustness as figures_robustness
 from bayesaffect.report.figures import scalp as figures_scalp
 from bayesaffect.report.figures.scalp import _places
@@ -101,3 +102,13 @@ def test_electrodes_lie_where_they_sit():
     np.testing.assert_allclose([at["T8"], at["T7"]], [[0.92, 0], [-0.92, 0]], atol=0.12)
     np.testing.assert_allclose([at["Fpz"], at["oz"]], [[0, 0.92], [0, -0.92]], atol=0.12)
     assert 0.4 < at["C4"][0] < 0.56 and at["C4"][1] == pytest.approx(0, abs=0.08)
+
+
+def test_the_page_says_what_strengths_mean(affect):
+    sheet = robustness(affect.targets[:1])
+    told = sections.robustness(replace(affect, sheets={"robustness": sheet}))
+    for kind in sheet["kind"].unique():
+        assert figures_robustness.WORDS[kind].capitalize() in told
+    assert "Opinions swapped" not in told and "as few draws" in told
+    assert sections.robustness(affect) == ""
+    assert set(sections._STRENGTHS) == set(figures_robustness.WORDS)

@@ -71,7 +71,7 @@ def _diagonal(axes: Axes) -> None:
 @paper
 def announced(findings: Findings) -> Picture | None:
     """Announced against actual error in bins of trials: the fused model and the best single modality."""
-    shown = {}
+    shown, told = {}, []
     for target in findings.targets:
         for model in dict.fromkeys((findings.best_single(target.name), findings.headline)):
             values = model and measure.found(findings, model, target.name)
@@ -79,11 +79,13 @@ def announced(findings: Findings) -> Picture | None:
                 expected, made = measure.expectation(values)
                 bins = int(np.clip(values.trial.size // 25, 4, 8))
                 shown.setdefault(target.name, {})[model] = measure.binned(expected, made, values.subject, bins=bins)
+                if model == findings.headline:
+                    told.append(f"{target.name}: {_told(expected, made, values.subject)}")
     if not shown:
         return None
     ink, shape = colours(findings.modalities, findings.models), markers(findings.modalities, findings.models)
-    figure, grid = panels(1, len(shown), height=2.75, width=7.2 if len(shown) > 2 else 2.9 * len(shown) + 0.5)
-    told = []
+    figure, grid = panels(1, len(shown), height=2.9, width=7.2 if len(shown) > 2 else 2.9 * len(shown) + 0.5)
+    handles = {}
     for axes, (name, lines) in zip(grid[0], shown.items(), strict=True):
         target = findings.target(name)
         continuous = target.kind == "continuous"
@@ -97,31 +99,30 @@ def announced(findings: Findings) -> Picture | None:
         for k, (model, b) in enumerate(lines.items()):
             style = {"color": ink[model], "zorder": 2 + k}
             axes.vlines(unit(b.x), unit(b.low), unit(b.high), lw=1.1, alpha=0.75, **style)
-            axes.plot(unit(b.x), unit(b.y), shape[model], ls="-", lw=0.9, ms=4.2, mec="white", mew=0.4, **style)
-            if model == findings.headline:
-                told.append(f"{name}: {_told(b)}")
-            at = (0.04, 0.96 - 0.08 * k)
-            weight = "bold" if model == findings.headline else "normal"
-            axes.text(
-                *at, label(model), color=ink[model], fontweight=weight, fontsize=7, va="top", transform=axes.transAxes
-            )
+            line = {"ls": "-", "lw": 0.9, "ms": 4.2, "mec": "white", "mew": 0.4}
+            handles[label(model)] = axes.plot(unit(b.x), unit(b.y), shape[model], **line, **style)[0]
         axes.set_title(name)
         axes.set_xlabel("announced RMSE (rating units)" if continuous else "announced: entropy (nats)")
         axes.set_ylabel("RMSE made" if continuous else "NLL made (nats)")
         axes.grid(color=GRID, lw=0.5)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     caption = (
         "Trials sorted into bins by the error that the model itself announces, against the error it made there (bars: "
         "90 % when subjects are resampled). On the dashed line announcements come true; a line that rises means that "
-        "the model knows which trials are hard; points above the line are over-confident. "
+        "the model knows which trials are hard; points above the line are over-confident. Rank correlation of the two "
+        "errors, trial by trial (1: every harder trial was announced as harder; 0: no guide), for "
+        f"{label(findings.headline)}: "
     )
     return Picture("announced", "Does it know when it does not know?", f"{caption}{'; '.join(told)}.", figure)
 
 
-def _told(b: measure.Binned) -> str:
-    """Rank correlation of announced and actual error over bins, unless all trials announce much the same."""
-    if b.x.size < 3 or b.x.max() < 1.1 * b.x.min():
+def _told(expected: np.ndarray, made: np.ndarray, subject: np.ndarray) -> str:
+    """Rank correlation of announced and actual error, unless all trials announce much the same."""
+    low, high = np.quantile(expected, [0.05, 0.95])
+    if high < 1.05 * low:
         return "all trials announce much the same error"
-    return f"rank correlation over bins {stats.spearmanr(b.x, b.y).statistic:.2f}"
+    value, low, high = measure.rank_correlation(expected, made, subject)
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 @paper

@@ -80,7 +80,7 @@ def weights(table: pd.DataFrame, target: str, studies: Sequence[str]) -> Picture
         y = np.array([names.index(m) for m in part["modality"]]) + _dodge(len(studies))[k]
         axes.hlines(y, part["q05"], part["q95"], color=_TINTS[k % 8], lw=1.2)
         axes.plot(part["median"], y, _SHAPES[k % 8], color=_TINTS[k % 8], ms=4, mec="white", mew=0.4)
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=1.1 * min(0.0, rows["q05"].min()))
     axes.set_xlabel("weight (share of the posterior)")
     _legend(figure, grid, studies)
     caption = "Weight of each modality, averaged over the subjects of a study: posterior median and 90 % interval."

@@ -61,7 +61,13 @@ def conformal(findings: Findings, *, level: float | None = None) -> Picture | No
         "grey band a person's share differs from the promise by no more than chance (90 % range if trials were "
         "independent). Right: mean size of the sets; small is good only where the promise is kept. Conformal sets take "
         "from the model only the order in which it lets answers in, and are calibrated on all other people. "
-        f"Bayesian, then conformal: {'; '.join(told)}."
+        + (
+            "The last class that a set lets in is let in with the chance that makes the promise exact, so that sizes "
+            "need not be whole numbers. "
+            if any(t.kind == "categorical" for t in targets)
+            else ""
+        )
+        + f"Bayesian, then conformal: {'; '.join(told)}."
     )
     return Picture("conformal", "Do the promises hold for each person, and at what price?", caption, figure)
 

@@ -10,6 +10,7 @@ from bayesaffect.report.findings import Findings, natural
 from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, markers, panels, paper, scale
 
 _SHADE = "#9DB4C6"
+_FEW = 5  # trials: a bin with fewer would stretch the axis and tell nothing
 
 
 @paper
@@ -115,8 +116,8 @@ def quality_and_error(findings: Findings, *, bins: int = 5) -> Picture | None:
     )
     caption = (
         "Each modality alone: how much worse (above the dashed line) or better than usual it predicts trials of a "
-        f"given signal quality (bars: 90 % when subjects are resampled). {told}. A line that falls means that "
-        "quality is a guide to errors."
+        "given signal quality (bars: 90 % when subjects are resampled; none where fewer than five people have such "
+        f"signals). {told}. A line that falls means that quality is a guide to errors."
     )
     return Picture("quality_and_error", "Does a poor signal make a poor prediction?", caption, figure)
 
@@ -134,4 +135,5 @@ def _line(findings: Findings, quality: xr.DataArray, modality: str, target: str,
         return None
     error = measure.nll(values)[known]
     line = measure.binned(grade[known], error - error.mean(), values.subject[known], bins=bins)
+    line = measure.Binned(*(column[line.trials >= _FEW] for column in line))
     return line if line.x.size > 1 else None

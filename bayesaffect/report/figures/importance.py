@@ -116,6 +116,11 @@ def subsets(findings: Findings) -> Picture | None:
             if len(again)
             else ""
         )
+        + (
+            f" Only {len(order)} of the {2 ** len(players)} sets were asked for."
+            if len(order) < 2 ** len(players)
+            else ""
+        )
         + f" {'; '.join(told)}."
     )
     return Picture("subsets", "What if a sensor is missing?", caption, figure)

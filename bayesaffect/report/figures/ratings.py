@@ -34,7 +34,8 @@ def coverage(findings: Findings) -> Picture | None:
                 inside = np.abs(measure.pit(other) - 0.5)[:, None] <= levels / 2
                 left.plot(levels, inside.mean(0), color=ink[model], lw=0.8, alpha=0.75)
                 shown.append(model)
-        curve, low, high = measure.coverage_curve(r, levels, seed=0)
+        place = measure.pit(r)
+        curve, low, high = measure.coverage_curve(place, r.subject, levels, seed=0)
         left.fill_between(levels, low, high, color=ink[findings.headline], alpha=0.22, lw=0)
         left.plot(levels, curve, color=ink[findings.headline], lw=2.0, zorder=4)
         left.set_xlim(0, 1)
@@ -60,10 +61,8 @@ def coverage(findings: Findings) -> Picture | None:
         left.text(
             1.03, 0.02, "above the line:\ntoo wide", color=FAINT, fontsize=6.5, va="bottom", transform=left.transAxes
         )
-        _pit_panel(right, measure.pit(r), ink[findings.headline])
-        at = [float(np.mean(np.abs(measure.pit(r) - 0.5) <= c / 2)) for c in (0.5, 0.9)]
-        reported = findings.value(findings.headline, target, "coverage90")
-        at[1] = at[1] if reported is None or not np.isfinite(reported["value"]) else float(reported["value"])
+        _pit_panel(right, place, ink[findings.headline])
+        at = [float(np.mean(np.abs(place - 0.5) <= c / 2)) for c in (0.5, 0.9)]
         told.append(f"{target}: 50 % intervals hold {100 * at[0]:.1f} % of truths, 90 % intervals {100 * at[1]:.1f} %")
     caption = (
         f"Left: on the diagonal, intervals of {label(findings.headline)} hold the truth exactly as often "
@@ -95,13 +94,14 @@ def scatter(findings: Findings) -> Picture | None:
         return None
     colour = colours(findings.modalities, findings.models)[findings.headline]
     figure, grid = panels(1, len(found), height=3.2, width=min(7.2, 3.5 * len(found)))
-    told, most = [], 400
+    told, most, beyond = [], 400, 0
     for axes, (target, r) in zip(grid[0], found.items(), strict=True):
         inside = np.abs(measure.pit(r) - 0.5) <= 0.45
         chosen = np.sort(np.random.default_rng(0).permutation(r.truth.size)[:most])
         mean, variance = r.mean[:, chosen], r.variance[:, chosen]
         low, high = (target.from_unit(q) for q in scores.interval(mean, variance, 0.9))
         truth, centre, ok = target.from_unit(r.truth[chosen]), target.from_unit(mean.mean(0)), inside[chosen]
+        beyond += int((np.abs(r.mean.mean(0)) > 1).sum())
         # truths of a rating scale pile up on its steps: spread them a little, at random but always the same way
         step = 0.012 * 2 * target.half_range
         x = truth + np.random.default_rng(1).uniform(-step, step, truth.size)
@@ -146,6 +146,11 @@ def scatter(findings: Findings) -> Picture | None:
         f"Mean and 90 % interval of {label(findings.headline)} for trials it was not trained on, in "
         "rating units (truths jittered slightly); dark: the truth lies outside its interval. "
         f"{'; '.join(told)}."
+    ) + (
+        f" {beyond} predicted mean{'s lie' if beyond > 1 else ' lies'} beyond the ends of the scale, which normal "
+        "errors do not know; ordinal ones (`--likelihood ordinal`) do."
+        if beyond
+        else ""
     )
     return Picture("scatter", "Predicted against true ratings", caption, figure)
 

@@ -147,7 +147,7 @@ def scores(findings: Findings) -> Picture | None:
                 f"({label(single)})"
             )
     caption = (
-        "Every model on trials it was not trained on; bars are intervals over subjects, the dashed line "
+        "Every model on trials it was not trained on; bars are 90 % intervals over subjects, the dashed line "
         f"marks {label(findings.headline)}."
     )
     return Picture(
@@ -174,7 +174,7 @@ def differences(findings: Findings) -> Picture | None:
     pairs = list(dict.fromkeys((str(a), str(b)) for a, b in zip(table["a"], table["b"], strict=True)))
     same = len({a for a, _ in pairs}) == 1
     figure, grid = panels(1, len(chosen), height=0.95 + 0.17 * len(pairs), sharey=True)
-    clear, total = 0, 0
+    better, worse, total = 0, 0, 0
     for axes, (target, score) in zip(grid[0], chosen, strict=True):
         _stripes(axes, pairs)
         axes.axvline(0, color=INK, lw=0.7)
@@ -184,8 +184,10 @@ def differences(findings: Findings) -> Picture | None:
             if rows.empty:
                 continue
             row, total = rows.iloc[0], total + 1
-            away = row["low"] > 0 or row["high"] < 0
-            clear += (row["high"] < 0) if score in LOWER else (row["low"] > 0)
+            above, below = row["low"] > 0, row["high"] < 0
+            away = above or below
+            better += below if score in LOWER else above
+            worse += above if score in LOWER else below
             axes.plot([row["low"], row["high"]], [k, k], color=ink.get(b, INK), lw=1.4, solid_capstyle="butt")
             axes.plot(
                 row["value"],
@@ -211,7 +213,8 @@ def differences(findings: Findings) -> Picture | None:
     )
     who = f"{label(pairs[0][0])} minus each other model" if same else "first model minus second"
     caption = (
-        f"Paired over the same trials, {who}; filled dots: the interval over subjects excludes zero. The "
-        f"first model is clearly better in {clear} of {total} comparisons."
+        f"Paired over the same trials, {who}; filled marks: the 90 % interval over subjects excludes zero. "
+        f"{label(pairs[0][0]).capitalize() if same else 'The first model'} is clearly better in {better} of {total} "
+        f"comparisons and clearly worse in {worse}."
     )
     return Picture("differences", "Is the difference real?", caption, figure)

@@ -132,7 +132,8 @@ def ranks(findings: Findings, fit: str, *, most: int = 8) -> Picture | None:
         axes.set_axis_off()
     for axes, (name, row) in zip(grid.flat, table.iterrows(), strict=False):
         _rank_panel(axes, row["draws"], tints)
-        axes.set_title(name if len(name) < 26 else name[:24] + "…", fontsize=7)
+        short = name if len(name) <= 36 else name[:35] + "…"
+        axes.set_title(short, fontsize=7 if len(short) <= 24 else 5)
         axes.text(
             0.5,
             0.04,

@@ -11,6 +11,10 @@ from bayesaffect.report.findings import Findings, natural
 from bayesaffect.report.style import FAINT, GRID, INK, PALE, Picture, colours, label, markers, panels, paper, slug
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+NEGATIVE = (
+    "A weight below zero: this opinion is partly subtracted, because its errors are those of a better one, which it "
+    "helps to correct."
+)
 
 
 def quantiles(share: xr.DataArray) -> np.ndarray:
@@ -41,7 +45,7 @@ def population(findings: Findings) -> Picture | None:
     figure, grid = panels(
         1, len(found), height=0.8 + 0.34 * len(names), width=7.2 if len(found) > 1 else 4.4, sharey=True, sharex=True
     )
-    told = []
+    told, least = [], 0.0
     for axes, (target, share) in zip(grid[0], found.items(), strict=True):
         mean = share.mean("subject")
         medians = {}
@@ -53,6 +57,7 @@ def population(findings: Findings) -> Picture | None:
             low, q1, half, q3, high = quantiles(mean.sel(modality=name))
             medians[name] = half
             dots = quantiles(share.sel(modality=name))[2]
+            least = min(least, low, np.nanmin(dots, initial=0.0))
             jitter = np.random.default_rng(0).uniform(-0.1, 0.1, dots.size)
             axes.plot(dots, k + 0.24 + jitter, "o", color=ink[name], ms=2.4, alpha=0.4, mew=0, zorder=2)
             axes.plot([low, high], [k - 0.14] * 2, color=ink[name], lw=1.1, zorder=3)
@@ -66,12 +71,12 @@ def population(findings: Findings) -> Picture | None:
         axes.spines["left"].set_visible(False)
         best = max((m for m in medians if m != "prior"), key=medians.get)
         told.append(f"{target}: {label(best)} counts most ({100 * medians[best]:.0f} %)")
-    grid[0, 0].set_xlim(left=0)
+    _from_zero(grid, least)
     grid[0, 0].set_yticks(range(len(names)), [label(m) for m in names])
     caption = (
         "Weights averaged over subjects (median, 50 and 90 % intervals) and, below each, every subject's "
         f"own median as a dot: their spread is how much people differ. {'; '.join(told)}."
-    )
+    ) + (f" {NEGATIVE}" if round(least, 2) < 0 else "")
     return Picture("weights_population", "Which sensor to believe, on the whole", caption, figure)
 
 
@@ -127,7 +132,8 @@ def forest(share: xr.DataArray, modalities: Sequence[str], models: Sequence[str]
         axes.locator_params(axis="x", nbins=4)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-    grid[0, 0].set_xlim(left=0)
+    least = float(np.nanmin(quantiles(share), initial=0.0))
+    _from_zero(grid, least)
     for line in grid:
         line[0].set_yticks([*y, len(people) + 0.3], [*people, "all (mean)"], fontsize=7 if len(people) <= 25 else 5.5)
     figure.supxlabel("weight (share of the posterior)", fontsize=8)
@@ -140,5 +146,13 @@ def forest(share: xr.DataArray, modalities: Sequence[str], models: Sequence[str]
         "Posterior weight of each modality for each person: dot median, thick bar 50 %, thin bar 90 % "
         f"interval; dashed line and diamond: mean over subjects. Largest median weight: {words} of "
         f"{len(people)} subjects."
-    )
+    ) + (f" {NEGATIVE}" if round(least, 2) < 0 else "")
     return Picture(slug(f"weights_{target}"), f"Which sensor to believe, for whom: {target}", caption, figure)
+
+
+def _from_zero(grid: np.ndarray, least: float) -> None:
+    """Weights start at zero, unless some are below it: those are shown whole, and zero gets a line."""
+    grid[0, 0].set_xlim(left=1.1 * least)
+    if least < 0:
+        for axes in grid.flat:
+            axes.axvline(0, color=FAINT, lw=0.6, zorder=1)

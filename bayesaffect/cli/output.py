@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bayesaffect.errors import InputError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,6 +31,19 @@ def say(*lines: str):
 def command() -> str:
     """The command as it was typed."""
     return " ".join(["bayesaffect", *sys.argv[1:]])
+
+
+def folder(path: Path) -> Path:
+    """``path``, if it is a folder or may become one; asked before anything long begins.
+
+    Raises
+    ------
+    InputError : the path, or what should hold it, is a file.
+    """
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if there.is_file():
+        raise InputError("is a file", where=there, remedy="name a folder")
+    return path
 
 
 def table(frame: pd.DataFrame, title: str) -> Table:

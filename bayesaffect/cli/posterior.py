@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import console, say, table
+from bayesaffect.cli.output import console, folder, say, table
 from bayesaffect.errors import InputError
 
 Source = Annotated[
@@ -70,7 +70,7 @@ def predict(
     if len(places) != (3 if model is None else 2):
         wanted = "WORKSPACE SOURCE OUT, or --model NAME SOURCE OUT" if model is None else "--model NAME SOURCE OUT"
         raise InputError(f"{len(places)} paths were given", remedy=f"write bayesaffect predict {wanted}")
-    source, out = places[-2:]
+    source, out = places[-2], folder(places[-1])
     if model is None:
         workspace = places[0]
         settings = _settings(workspace)

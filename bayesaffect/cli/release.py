@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import console, say, table
+from bayesaffect.cli.output import console, folder, say, table
 
 Models = Annotated[Path, typer.Option("--models", help="Folder of releases.")]
 
@@ -26,10 +26,10 @@ def release(
 
     settings = study_settings.load(workspace)
     with progress.shown(console):
-        folder = stage.release(workspace, settings, name, models=models, overwrite=overwrite)
-    say(*stage.told(folder))
-    where = name if models == Path("models") else folder
-    say(f"next: read {folder / 'card.md'}, then bayesaffect predict --model {where} SOURCE OUT")
+        made = stage.release(workspace, settings, name, models=folder(models), overwrite=overwrite)
+    say(*stage.told(made))
+    where = name if models == Path("models") else made
+    say(f"next: read {made / 'card.md'}, then bayesaffect predict --model {where} SOURCE OUT")
 
 
 def models(models: Models = Path("models")):

@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import command, console, end, print_findings, say
+from bayesaffect.cli.output import command, console, end, folder, print_findings, say
 from bayesaffect.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def fuse(
         str | None, typer.Option(help="Tables only: what folds hold apart (see `study`) [default: across-subject].")
     ] = None,
     robustness: options.Robustness = True,
-    seed: options.Seed = 0,
+    seed: Annotated[int | None, typer.Option(help="Of every random number (tables only) [default: 0].")] = None,
     strict: options.Strict = False,
 ):
     """Fit the Bayesian fusion, cross-validated by subject, and write the report."""
@@ -104,15 +104,15 @@ def fuse(
             "is a table, and no workspace was named", where=source, remedy="give one: bayesaffect fuse TABLE WORKSPACE"
         )
     if workspace is None:
-        if folds is not None or protocol is not None:
+        if (folds, protocol, seed) != (None, None, None) or bounds:
             raise InputError(
-                "the folds of a workspace are those its networks were trained with",
-                remedy="leave --folds and --protocol out",
+                "folds, protocol, seed and rating scales of a workspace are those it was made with",
+                remedy="leave --folds, --protocol, --seed and --bounds out, or fuse a table into a new workspace",
             )
         findings = _resume(source, **sampler)
     else:
         reading = {"bounds": _bounds(bounds)} if bounds else {}
-        given = {"folds": folds or 10, "seed": seed, "protocol": protocol or "across-subject", **sampler}
+        given = {"folds": folds or 10, "seed": seed or 0, "protocol": protocol or "across-subject", **sampler}
         settings = study_settings.from_options(source, "opinions", reading=reading, **given)
         with progress.shown(console):
             page, findings = stages.fuse_table(workspace, settings, command=command())
@@ -127,19 +127,28 @@ def report(
     compare: Annotated[
         bool, typer.Option("--compare", help="Set several studies side by side, on a page of its own.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder of the comparison.")] = Path("comparison"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the comparison (with --compare only) [default: comparison].")
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write a summary in Markdown, with figures and records, to this folder, too.")
     ] = None,
 ):
     """Write WORKSPACE/report again: the page, figures and tables. Or compare several studies."""
     if compare:
+        if markdown is not None:
+            raise InputError("a comparison has no summary in Markdown", remedy="leave out --markdown")
         from bayesaffect.report.compare import write_comparison
 
-        say(f"page: {write_comparison(workspaces, out, command=command())}")
+        page = write_comparison(workspaces, folder(out or Path("comparison")), command=command())
+        say(f"page: {page}")
         return
     if len(workspaces) > 1:
         raise InputError(f"{len(workspaces)} workspaces were named", remedy="add --compare to set them side by side")
+    if out is not None:
+        raise InputError("--out is the folder of a comparison", remedy="add --compare, or leave --out out")
+    if markdown is not None:
+        folder(markdown)
     findings = _resume(workspaces[0])
     if markdown is not None:
         from bayesaffect.report.markdown import write_markdown

@@ -40,9 +40,9 @@ def read(workspace: Path) -> dict[str, dict]:
 
 
 def note_command(workspace: Path, command: str):
-    """Remember a command that changed what the workspace holds; once, however often it is given."""
+    """Remember a command that changed what the workspace holds; once, however often it is given in a row."""
     known = commands(workspace)
-    if command not in known:
+    if known[-1:] != [command]:
         write_json(workspace / COMMANDS, [*known, command])
 
 

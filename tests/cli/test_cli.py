@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from bayesaffect.cli import main
+from bayesaffect.pipeline import settings as study_settings
+from bayesaffect.pipeline.settings import Settings
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 VERBS = [
@@ -68,3 +70,28 @@ def test_a_mistake_is_one_sentence_and_code_2_and_nothing_is_made(capsys, tmp_pa
     assert code == 2 and sentence in err
     assert err.startswith("bayesaffect: ") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+WRONG_PLACES = [
+    (("report", "{ws}", "--markdown", "{file}"), "is a file; name a folder"),
+    (("report", "{ws}", "{tmp}/other", "--compare", "--out", "{file}/deeper"), "is a file; name a folder"),
+    (("release", "{ws}", "mine", "--models", "{file}"), "is a file; name a folder"),
+    (("predict", "{ws}", "{file}", "{file}"), "is a file; name a folder"),
+    (("report", "{ws}", "--out", "{tmp}/out"), "--out is the folder of a comparison; add --compare"),
+    (("report", "{ws}", "{tmp}/other", "--compare", "--markdown", "{tmp}/md"), "no summary in Markdown"),
+    (("fuse", "{ws}", "--seed", "0"), "folds, protocol, seed and rating scales of a workspace are those"),
+    (("fuse", "{ws}", "--bounds", "valence=1:5"), "folds, protocol, seed and rating scales of a workspace are those"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), WRONG_PLACES)
+def test_a_file_where_a_folder_goes_and_an_option_without_effect_are_refused_first(
+    capsys, tmp_path, arguments, sentence
+):
+    """Before anything long begins: the stages behind are not reached."""
+    workspace, file = tmp_path / "ws", tmp_path / "notes.txt"
+    study_settings.save(Settings("table.csv", "opinions"), workspace)
+    file.write_text("mine")
+    code, _, err = run(capsys, *(a.format(ws=workspace, tmp=tmp_path, file=file) for a in arguments))
+    assert code == 2 and sentence in err and err.count("\n") == 1
+    assert file.read_text() == "mine" and {p.name for p in tmp_path.iterdir()} == {"ws", "notes.txt"}

@@ -21,6 +21,12 @@ def test_a_damaged_record_is_started_anew(tmp_path):
     assert set(stages.read(tmp_path)) == {"fuse"}
 
 
+def test_commands_are_remembered_in_the_order_in_which_they_made_the_workspace(tmp_path):
+    for command in ("fuse --draws 50", "fuse --draws 50", "fuse --draws 100", "fuse --draws 50"):
+        stages.note_command(tmp_path, command)
+    assert stages.commands(tmp_path) == ["fuse --draws 50", "fuse --draws 100", "fuse --draws 50"]
+
+
 def test_memory_of_this_process_is_plausible():
     before = stages.peak_memory()
     block = bytearray(200 * 2**20)

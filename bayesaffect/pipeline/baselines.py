@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import sklearn
 
-from bayesaffect import progress
+from bayesaffect import progress, splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.baselines.folds import out_of_fold
 from bayesaffect.files import key
@@ -32,7 +32,7 @@ def on_features(
     """Out-of-fold predictions of ``linear`` and ``forest``; nothing where no modality has features.
 
     Each is one file ``opinions/baselines/<name>-<key>.nc`` and is not made again from the same features, truth,
-    groups, seed and version of scikit-learn.
+    groups, units, seed and version of scikit-learn.
     """
     if not baselines.table(trials).sizes["feature"]:
         return {}
@@ -47,6 +47,21 @@ def on_features(
     return found
 
 
+def single(opinions: Opinions, groups: Sequence[Sequence[str]]) -> dict[str, Predictive]:
+    """Each modality's own opinions as predictions, on the trials where it has one.
+
+    Opinions that came without variances get the one that the other groups teach; a modality that is in one group only
+    is then left out.
+    """
+    alone = {}
+    for modality in opinions.modalities:
+        here = opinions.select(opinions.present.sel(modality=modality).values)
+        units = set(here.unit.values.astype(str).tolist())
+        if sum(not units.isdisjoint(group) for group in groups) >= (1 if opinions.variance_known else 2):
+            alone[modality] = baselines.equal_weights(here.only([modality]), groups)
+    return alone
+
+
 def on_opinions(
     workspace: Path, settings: Settings, opinions: Opinions, groups: Sequence[Sequence[str]]
 ) -> dict[str, Predictive]:
@@ -54,14 +69,13 @@ def on_opinions(
 
     ``stimulus`` is left out where no stimulus has a name, and for wristband recordings, whose stimuli are the tasks
     that are to be recognised. ``evidential`` is one file ``opinions/baselines/evidential-<key>.nc`` and is not made
-    again from the same opinions, features, truth, groups, seed and version of torch.
+    again from the same opinions, features, truth, groups, units, seed and version of torch.
     """
     found = {}
     if settings.format != "e4" and (opinions.present["stimulus"].values.astype(str) != "").any():
         found["stimulus"] = baselines.stimulus(opinions, groups)
     found["product"] = baselines.product(opinions, groups)
-    who = sorted(sorted(group) for group in groups), settings.seed
-    made_from = key(FORMAT, fingerprint(opinions, embedded=True), who, version("torch"))
+    made_from = key(FORMAT, fingerprint(opinions, embedded=True), _who(settings, opinions, groups), version("torch"))
     path = workspace / FOLDER / f"evidential-{made_from}.nc"
     if not path.is_file():
         with progress.bar("evidential fusion", len(opinions.targets) * len(groups)) as advance:
@@ -140,5 +154,11 @@ def _key(settings: Settings, trials: Trials, groups: Sequence[Sequence[str]]) ->
     index = [table[name].values.tolist() for name in ("trial", "feature")]
     subject = trials.subject.values.astype(str).tolist()
     targets = [(target.name, target.levels) for target in trials.targets]
-    who = sorted(sorted(group) for group in groups), settings.seed
+    who = _who(settings, trials, groups)
     return key(FORMAT, digest.hexdigest(), index, subject, targets, who, sklearn.__version__)
+
+
+def _who(settings: Settings, index: Opinions | Trials, groups: Sequence[Sequence[str]]) -> list:
+    """Who is learned from, for a key: groups may be called alike and hold other trials (`Opinions.unit`)."""
+    apart = [] if index.held_out_by == splits.SUBJECT else [index.held_out_by, index.unit.values.tolist()]
+    return [sorted(sorted(group) for group in groups), settings.seed, *apart]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import score_table
 from bayesaffect.files import write_text
 from bayesaffect.io import store
+from bayesaffect.pipeline import train as training
+from bayesaffect.pipeline.baselines import single
 from bayesaffect.pipeline.fuse import HYBRID, LATE, fitted, load_posterior, posterior_path
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
@@ -38,7 +41,7 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
     no posterior, and so no row in ``loo``.
     """
     opinions = of_study(workspace, settings)
-    models = _held_out(workspace, opinions)
+    models = _held_out(workspace, opinions, training.groups(settings, opinions))
     table = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     found = {}
     with progress.bar("single modalities", len(opinions.targets) * len(opinions.modalities)) as advance:
@@ -60,7 +63,7 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
     return found
 
 
-def _held_out(workspace: Path, opinions: Opinions) -> dict:
+def _held_out(workspace: Path, opinions: Opinions, groups: Sequence[Sequence[str]]) -> dict:
     """Out-of-fold predictions of every model, by name."""
     found = {}
     for family in (LATE, HYBRID):
@@ -69,11 +72,7 @@ def _held_out(workspace: Path, opinions: Opinions) -> dict:
             found[family] = store.load_predictive(path)
     if LATE not in found:
         raise InputError("has no fused predictions", where=workspace, remedy="run `bayesaffect fuse` first")
-    for modality in opinions.modalities:
-        here = opinions.select(opinions.present.sel(modality=modality).values)
-        if here.present.sizes["trial"]:
-            found[modality] = baselines.equal_weights(here.only([modality]))
-    return found | {"equal": baselines.equal_weights(opinions)}
+    return found | single(opinions, groups) | {"equal": baselines.equal_weights(opinions, groups)}
 
 
 def _wide(table: pd.DataFrame, target: str, scores: tuple[str, ...]) -> pd.DataFrame:

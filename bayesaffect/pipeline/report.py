@@ -19,7 +19,7 @@ from bayesaffect import __version__, fusion, splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.summary import paired_difference, score_table
 from bayesaffect.pipeline import stages
-from bayesaffect.pipeline.baselines import on_opinions
+from bayesaffect.pipeline.baselines import on_opinions, single
 from bayesaffect.pipeline.examination.examine import examine
 from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused, fingerprint
 from bayesaffect.pipeline.settings import Settings
@@ -66,20 +66,10 @@ class Evidence:
     trials: Trials | None = None
 
 
-def single(opinions: Opinions) -> dict[str, Predictive]:
-    """Each modality's own opinions as predictions, on the trials where it has one."""
-    alone = {}
-    for modality in opinions.modalities:
-        here = opinions.select(opinions.present.sel(modality=modality).values)
-        if here.present.sizes["trial"]:
-            alone[modality] = baselines.equal_weights(here.only([modality]))
-    return alone
-
-
 def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: str) -> tuple[Path, Findings]:
     """Score every model and write the page, figures and tables into ``WORKSPACE/report``."""
     opinions = evidence.opinions(None)
-    singles = single(opinions)
+    singles = single(opinions, evidence.groups)
     shown = opinions  # across time nothing is said of the first part, so nothing can be learnt from opinions on it
     if settings.protocol == "time":
         shown = opinions.select(opinions.present.values.any(1))
@@ -88,7 +78,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         "prior": baselines.prior_only(opinions, evidence.groups),
         **order(settings, evidence),
         **evidence.on_features,
-        "equal": baselines.equal_weights(opinions),
+        "equal": baselines.equal_weights(opinions, evidence.groups),
         **on_opinions(workspace, settings, shown, evidence.groups),
         "stacking": baselines.stacking(shown, evidence.groups, seed=settings.seed),
         LATE: evidence.fused.late,
@@ -257,7 +247,20 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
             else "."
         )
     )
-    lines["Intervals"] = "90 % percentile intervals of a bootstrap over subjects (1000 resamples)."
+    if not table and settings.nested and settings.protocol != "time":
+        lines["Baselines"] += (
+            f" Stacking learns from opinions whose networks have seen labels of {splits.TESTED[settings.protocol]}: "
+            "nested opinions are made for the fusion alone."
+        )
+    if opinions.mean and not opinions.variance_known:
+        lines["Baselines"] += (
+            " The opinions state no uncertainty: alone and averaged they are given one variance per target, learned on "
+            "the people (or whatever else is held out) of the other groups."
+        )
+    lines["Intervals"] = (
+        "90 % percentile intervals of a bootstrap over subjects (1000 resamples); people are drawn anew, "
+        "models are not fitted anew."
+    )
     lines["Seed"] = str(settings.seed)
     return lines
 

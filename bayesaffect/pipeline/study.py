@@ -12,11 +12,11 @@ from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline import stages
 from bayesaffect.pipeline import train as training
-from bayesaffect.pipeline.baselines import on_features
+from bayesaffect.pipeline.baselines import on_features, single
 from bayesaffect.pipeline.fuse import fuse
 from bayesaffect.pipeline.opinions import with_trials
 from bayesaffect.pipeline.prepare import prepare
-from bayesaffect.pipeline.report import Evidence, report, single
+from bayesaffect.pipeline.report import Evidence, report
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.findings import Findings
 from bayesaffect.types import Opinions, Trials
@@ -90,7 +90,7 @@ def fuse_table(workspace: Path, settings: Settings, *, command: str) -> tuple[Pa
         stages.note_command(workspace, command)
     with stages.timed(workspace, "fuse"):
         fused = fuse(workspace, settings, lambda group: opinions, groups)
-    evidence = Evidence(lambda group: opinions, groups, single(opinions), fused)
+    evidence = Evidence(lambda group: opinions, groups, single(opinions, groups), fused)
     with stages.timed(workspace, "report"):
         return report(workspace, settings, evidence, command=command)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayesaffect import splits
 from bayesaffect.evaluate import scores
 from bayesaffect.pipeline import baselines
 from bayesaffect.pipeline.fuse import Fused
@@ -73,6 +74,21 @@ def test_whatever_changes_the_result_changes_the_file(trials, tmp_path, calls, w
     assert len(calls) == 2
 
 
+def versions(index, which):
+    """The same trials, held out by a version; the groups are called alike whatever ``which`` says."""
+    names = np.where(which, "new", "old")
+    index = replace(index, present=index.present.assign_coords(version=("trial", names)))
+    index = splits.apart(index, "version", 2, seed=0)
+    return index, splits.groups(index, 2, seed=0)
+
+
+def test_versions_that_are_called_alike_and_hold_other_trials_are_learned_anew(trials, tmp_path, calls):
+    settings, which = replace(SETTINGS, protocol="version"), np.arange(48) // 6 % 2 == 0
+    for moved in (which, ~which, which):
+        baselines.on_features(tmp_path, settings, *versions(trials, moved))
+    assert len(calls) == 2
+
+
 def test_without_features_there_are_none(trials, tmp_path):
     block = trials.inputs["wrist"].rename(features="maps")
     bare = replace(trials, inputs={"wrist": block})
@@ -88,6 +104,7 @@ def test_the_protocol_says_whom_recalibration_and_baselines_learned_from(trials,
         settings, Evidence(lambda group: opinions, GROUPS, {}, Fused(found["linear"], {}, (), ()), on_features=found)
     )
     assert told in lines["Networks"] and "forest" in lines["Baselines"]
+    assert ("networks have seen labels of test subjects: nested" in lines["Baselines"]) == nested
 
 
 @pytest.fixture
@@ -175,6 +192,14 @@ def test_evidence_is_learned_once_and_what_changes_it_changes_the_file(complemen
     baselines.on_opinions(tmp_path, SETTINGS, complement, GROUPS)
     baselines.on_opinions(tmp_path, replace(SETTINGS, seed=1), complement, GROUPS)
     assert len(fitted) == 3
+
+
+def test_evidence_of_versions_that_hold_other_trials_is_learned_anew(complement, tmp_path, monkeypatch):
+    monkeypatch.setattr(evidential, "STEPS", 2)
+    settings, which = replace(SETTINGS, protocol="version"), np.arange(complement.subject.size) // 6 % 2 == 0
+    for moved in (which, ~which):
+        baselines.on_opinions(tmp_path, settings, *versions(complement, moved))
+    assert len(list(tmp_path.rglob("evidential-*.nc"))) == 2
 
 
 def test_tasks_that_are_the_label_are_no_stimulus(complement, tmp_path):

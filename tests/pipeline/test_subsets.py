@@ -8,9 +8,9 @@ import xarray as xr
 
 from bayesaffect import fusion
 from bayesaffect.evaluate import baselines, scores
+from bayesaffect.pipeline.baselines import single
 from bayesaffect.pipeline.examination import subsets as module
 from bayesaffect.pipeline.fuse import fold_posterior
-from bayesaffect.pipeline.report import single
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Predictive, Target
@@ -144,7 +144,12 @@ def test_the_sheets_of_a_study_and_their_sentences(made):
     workspace, opinions, found, _ = made
     fused = found["eeg+face"]
     sheets, said = module.sheets(
-        workspace, SETTINGS, lambda group: opinions, GROUPS, singles={**single(opinions), "early": fused}, fused=fused
+        workspace,
+        SETTINGS,
+        lambda group: opinions,
+        GROUPS,
+        singles={**single(opinions, GROUPS), "early": fused},
+        fused=fused,
     )
     assert set(sheets) == {"subsets", "shapley", "removed", "leaning", "pairs", "helped"}
     assert {"nll", "accuracy", "rmse", "coverage90", "nll_refit"} == set(sheets["subsets"]["score"])

@@ -20,9 +20,13 @@ TASKS = 6 * 3 * 2
 def start(workspace, *more):
     command = [*TRAIN, workspace, *BRIEF, *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, start_new_session=True, env=environment, preexec_fn=heed_interrupts)
+
+
+def heed_interrupts():
+    """A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def end(process):

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayesaffect import __version__, fusion
+from bayesaffect import __version__, fusion, splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate import robustness as scoring
 from bayesaffect.files import file_hash, key, write_text
 from bayesaffect.pipeline import train as training
-from bayesaffect.pipeline.fuse import fingerprint, fold_posterior
+from bayesaffect.pipeline.fuse import fingerprint, fold_posterior, predictable
+from bayesaffect.pipeline.fuse import subjects as known_or_new
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Trials
 from bayesaffect.uncertainty.crossfit import Execution
@@ -50,8 +51,9 @@ def networks(workspace: Path, settings: Settings, trials: Trials) -> Networks:
 def hear(known: Networks, opinions: Opinions, trials: Trials, modality: str) -> Opinions:
     """``opinions`` with what the networks of ``modality`` say of ``trials``: the same trials, changed at that sensor.
 
-    Everybody is predicted by networks that have not seen this person, recalibrated as in the study. At most 4 passes
-    are drawn, from the same random numbers for any change, so that two changes differ by what they did to the trials.
+    Every trial is predicted by networks that have not seen its unit (`Opinions.unit`), recalibrated as in the study. At
+    most 4 passes are drawn, from the same random numbers for any change, so that two changes differ by what they did to
+    the trials.
     """
     asked = known.work.ensemble
     said = predict(
@@ -96,6 +98,16 @@ def thinned(subject: np.ndarray, most: int = MOST_TRIALS) -> np.ndarray:
     return np.sort(np.concatenate(picked))
 
 
+def examined(opinions: Asked, groups: Groups, most: int = MOST_TRIALS) -> np.ndarray:
+    """Positions of the trials that are looked at: at most about ``most`` of those that fusion predicts (`thinned`)."""
+    whole, predicted = opinions(None), np.zeros(opinions(None).subject.size, dtype=bool)
+    for k, members in enumerate(groups):
+        if any(predictable(opinions(k), target.name, members) for target in whole.targets):
+            predicted |= splits.tested(whole, members)
+    rows = np.flatnonzero(predicted)
+    return rows[thinned(whole.subject.values.astype(str)[rows], most)]
+
+
 def fused(
     workspace: Path,
     settings: Settings,
@@ -107,8 +119,9 @@ def fused(
 ) -> dict[str, list[dict[str, np.ndarray]]]:
     """Scores of late fusion, trial by trial, on several versions of the same trials.
 
-    Everybody is predicted by the fit that held out this person's group, as somebody new. The effects of new people are
-    drawn from the same random numbers for every version.
+    Every trial is predicted by the fit that held out its group: its subject as somebody new where subjects are held
+    out, else as somebody known (`fuse.subjects`). The effects of new people are drawn from the same random numbers for
+    every version. Trials of a group before which nothing can be learnt from stay NaN.
 
     Returns
     -------
@@ -121,18 +134,19 @@ def fused(
     for target in whole.targets:
         found[target.name] = [{} for _ in variants]
         for k, members in enumerate(groups):
-            rows = np.flatnonzero(np.isin(subject, list(members)))
-            if not rows.size:
+            rows, allowed = np.flatnonzero(splits.tested(first, members)), opinions(k)
+            if not (rows.size and predictable(allowed, target.name, members)):
                 advance(len(variants))
                 continue
-            posterior = fold_posterior(workspace, settings, opinions(k), target.name, members)
+            posterior = fold_posterior(workspace, settings, allowed, target.name, members)
+            who = {"subjects": known_or_new(allowed)}
             for group in ("posterior", "constant_data"):
                 posterior[group].load()
             for out, variant in zip(found[target.name], variants, strict=True):
                 part = variant.select(rows)
-                said = fusion.predict(posterior, part, target=target.name, seed=settings.seed, draws=DRAWS)
+                said = fusion.predict(posterior, part, target=target.name, seed=settings.seed, draws=DRAWS, **who)
                 scored = scoring.pointwise(said, first.truth, target)
-                share = fusion.trial_weights(posterior, part, draws=50).mean("sample")
+                share = fusion.trial_weights(posterior, part, draws=50, **who).mean("sample")
                 scored["weight"] = share.sel(modality=list(whole.modalities)).values
                 for name, values in scored.items():
                     out.setdefault(name, np.full((subject.size, *values.shape[1:]), np.nan))[rows] = values
@@ -141,12 +155,15 @@ def fused(
 
 
 def alone(opinions: Opinions, modality: str) -> dict[str, dict[str, np.ndarray]]:
-    """target -> `pointwise` scores (trial,) of a modality's own opinions, NaN where it has none."""
+    """target -> `pointwise` scores (trial,) of a modality's own opinions, NaN where it has none.
+
+    Nothing for ratings that came without variances, whose likelihood alone is nobody's statement.
+    """
     here = opinions.present.sel(modality=modality).values
     found = {}
     for target in opinions.targets:
         found[target.name] = {}
-        if not here.any():
+        if not here.any() or (target.kind == "continuous" and not opinions.variance_known):
             continue
         said = baselines.equal_weights(opinions.select(here).only([modality]))
         for name, values in scoring.pointwise(said, opinions.truth, target).items():

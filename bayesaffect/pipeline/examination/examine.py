@@ -51,8 +51,8 @@ def examine(
     models, singles : predictions of every model; of every modality's own opinions.
     trials : of recordings, which are then disturbed at the sensor; ``None`` for a table of opinions.
 
-    Subsets and disturbances are predicted by the fits of the folds, so they are left out under protocols other than
-    across-subject, and disturbances where ``settings.robustness`` is off. What takes long is kept in the workspace.
+    Subsets and disturbances are predicted by the fits of the folds, under every protocol; disturbances are left out
+    where ``settings.robustness`` is off. What takes long is kept in the workspace.
     """
     whole = opinions(None)
     given = {"truth": whole.truth, "targets": whole.targets}
@@ -62,9 +62,6 @@ def examine(
     notes = {"calibration": (*excess.sentences(sheets["ece"], LATE), *conformal.disagreements(held_out))}
     best = {target.name: (LATE, *singles) for target in whole.targets}
     sheets["selective"] = selective({**singles, **models}, **given, models=best, seed=settings.seed)
-    if settings.protocol != splits.SUBJECT:
-        told = f"{splits.OPTION[settings.protocol]}: subsets of modalities and disturbed sensors were not examined."
-        return Examined(sheets, {**notes, "robustness": (told,)}, cautions(whole))
     if len(whole.modalities) > 1:
         made_from = (workspace, settings, opinions, groups)
         found, told = coalitions.sheets(*made_from, singles=singles, fused=models[LATE])

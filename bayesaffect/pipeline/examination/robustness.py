@@ -34,14 +34,14 @@ def robustness(
     """Late fusion when one modality is disturbed and the others are not.
 
     Recordings are disturbed at the sensor (`corrupt`; ``missing`` on a share of the trials), go through the networks
-    that have not seen their subject, and are fused by the fit that has not either. Opinions made elsewhere are
-    disturbed themselves (`disturb`).
+    that have not seen their subject, or what else the protocol holds out, and are fused by the fit that has not either.
+    Opinions made elsewhere are disturbed themselves (`disturb`).
 
     Parameters
     ----------
     opinions, groups : as `fuse` takes them.
     trials : all trials of the study; ``None`` for a table of opinions.
-    most : about as many trials are used at most, evenly spaced within each subject.
+    most : about as many of the predicted trials are used at most, evenly spaced within each subject.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def robustness(
 
 def _measured(workspace, settings, opinions, groups, trials, most) -> pd.DataFrame:
     whole = opinions(None)
-    rows = disturbed.thinned(whole.subject.values.astype(str), most)
+    rows = disturbed.examined(opinions, groups, most)
     whole = whole.select(rows)
     if trials is None:
         plan = [(m, kind, s) for m in whole.modalities for kind in OF_OPINIONS for s in STRENGTHS]
@@ -180,7 +180,7 @@ def _table(versions: Mapping[Version | None, Opinions], found: Mapping, seed: in
 
 def _scores(scored, first, said, weight, *, target: Target, subject: np.ndarray, seed: int) -> dict:
     blank = np.full(subject.size, np.nan)
-    own = said.get("nll", blank)
+    own = np.where(np.isfinite(first["nll"]), said.get("nll", blank), np.nan)
     values: dict[str, np.ndarray] = {"nll": scored["nll"], "nll_loss": scored["nll"] - first["nll"]}
     values |= {"nll_alone": own, "nll_spared": own - scored["nll"], "weight": weight}
     if target.kind == "categorical":

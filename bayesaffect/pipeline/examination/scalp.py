@@ -97,7 +97,7 @@ def _notched(raw: xr.DataArray, low: float, high: float) -> xr.DataArray:
 
 def _measured(workspace, settings, opinions, groups, trials, modality, most) -> pd.DataFrame:
     block, whole = trials.inputs[modality], opinions(None)
-    rows = disturbed.thinned(whole.subject.values.astype(str), most)
+    rows = disturbed.examined(opinions, groups, most)
     whole, given = whole.select(rows), trials.select(rows)
     known = disturbed.networks(workspace, settings, trials)
     taken = [(CHANNEL, str(n)) for n in block[CHANNEL].values] + [(BAND, str(n)) for n in block[BAND].values]

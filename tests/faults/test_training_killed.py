@@ -25,7 +25,12 @@ def ask():
     worker = Path(__file__).with_name("training_worker.py")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(worker)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+
+    def heed_interrupts():  # a shell that runs the tests in the background has them ignore Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, **pipes, env=environment, preexec_fn=heed_interrupts)
 
     def request(folder, *, epochs=EPOCHS, **fault):
         process.stdin.write(json.dumps({"folder": str(folder), "epochs": epochs, "fault": fault}) + "\n")

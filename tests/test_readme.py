@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
@@ -68,3 +69,23 @@ def test_the_environment_installs_the_version_that_is_tested():
     wanted = re.search(r"TORCH := (torch==\S+)", (README.parent / "Makefile").read_text()).group(1)
     environment = (README.parent / "environment.yml").read_text()
     assert f"- {wanted}" in environment and "constraints.txt" in environment and "jupytext" in environment
+
+
+def test_its_results_are_those_of_the_reports():
+    """What the README says of real data is in the committed scores, to the last digit."""
+    text = README.read_text(encoding="utf-8").replace("**", "")
+
+    def told(study, model, target, score):
+        table = pd.read_csv(README.parent / "reports" / study / "scores.csv").set_index(["model", "target", "score"])
+        row = table.loc[(model, target, score)]
+        value, low, high = (f"{row[c]:.3f}".removeprefix("0") for c in ("value", "low", "high"))
+        return f"{value} [{low}, {high}]"
+
+    late = [("late", "stress", score) for score in ("nll", "accuracy", "ece")]
+    rivals = [(model, "stress", "nll") for model in ("electrodermal", "equal", "early", "order")]
+    wanted = [told("stress_predict", *name) for name in late + rivals]
+    late = [("late", "emotion", score) for score in ("nll", "accuracy", "ece")]
+    rivals = [(model, "emotion", "nll") for model in ("face", "equal", "stacking")]
+    wanted += [told("crema_d", *name) for name in late + rivals]
+    wanted += [told("epic2023", "late", target, "rmse_within") for target in ("valence", "arousal")]
+    assert [numbers for numbers in wanted if numbers not in text] == []

@@ -210,6 +210,9 @@ def _people(records: pd.DataFrame, target: Target) -> str:
     count = int((gap > 0).sum())
     if not count:
         return f"for none of {len(gap)} people is the fusion worse than guessing."
+    if count == 1:
+        loss = f"{gap.iloc[0]:.2f} nats per trial"
+        return f"for 1 of {len(gap)} people, {lost[0]}, the fusion is worse than guessing, by {loss}."
     more = f" and {count - len(lost)} more" if count > len(lost) else ""
     return (
         f"for {count} of {len(gap)} people the fusion is worse than guessing ({', '.join(lost)}{more}), "

@@ -102,3 +102,7 @@ def test_people_for_whom_fusion_fails_are_named():
     none = pd.DataFrame(columns=["a", "b", "target", "score", "value", "low", "high"])
     text = " ".join(sentences(SCORES, none, {}, targets=(STRESS,), modalities=("eda",), records=records))
     assert "for 2 of 3 people the fusion is worse than guessing (S2, S10), worst for S10, by 0.21 nats" in text
+    text = " ".join(sentences(SCORES, none, {}, targets=(STRESS,), modalities=("eda",), records=records[2:]))
+    assert "for 2 of 2 people" in text
+    text = " ".join(sentences(SCORES, none, {}, targets=(STRESS,), modalities=("eda",), records=records[:4]))
+    assert "for 1 of 2 people, S10, the fusion is worse than guessing, by 0.21 nats per trial." in text

@@ -163,7 +163,8 @@ def helped(
 
     Parameters
     ----------
-    fused, singles : predictions; the best single one is that with the lowest mean NLL of the target on all its trials.
+    fused, singles : predictions; the best single one is that with the lowest mean NLL of the target on all its trials,
+        among those with at least half as many as the one with most: a few easy trials do not make a rival.
     stimulus : (trial,) with coordinate trial.
 
     Returns
@@ -206,7 +207,8 @@ def helped(
 
 def _best(singles, truth, target) -> str | None:
     found = {name: align(p, truth, target) for name, p in singles.items()}
-    means = {name: each_nll(data, target).mean() for name, data in found.items() if data is not None}
+    trials = {name: data.truth.size for name, data in found.items() if data is not None}
+    means = {name: each_nll(found[name], target).mean() for name, n in trials.items() if 2 * n >= max(trials.values())}
     return min(means, key=means.get) if means else None
 
 

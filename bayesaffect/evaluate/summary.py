@@ -40,7 +40,9 @@ def score_table(
 
     ``low`` and ``high`` are the percentiles (1 -+ level)/2 over ``resamples`` draws of subjects with
     replacement (Efron & Tibshirani 1993), the same draws for all models with the same subjects; NaN with
-    fewer than two subjects. Resamples in which a score is undefined are left out. Calibration errors are sums of
+    fewer than two subjects. Predictions are held fixed: what another training set would have taught is not in it, and
+    with few subjects it is too narrow (of means of independent subjects, 90 % hold 78 % with 5 and 84 % with 10:
+    Hesterberg 2015). Resamples in which a score is undefined are left out. Calibration errors are sums of
     absolute values, which resampling inflates: their interval is moved by minus that bias (mean of the resamples
     minus the value) and cut at 0. With more than 500 draws, crps, interval_score90 and width90 use 500 evenly spaced
     ones; with more than 1,000 trials aurc takes the 1,000 thresholds between equally many. Intervals of slopes are made

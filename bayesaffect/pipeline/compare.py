@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,13 +40,13 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
     no posterior, and so no row in ``loo``.
     """
     opinions = of_study(workspace, settings)
-    models = _held_out(workspace, opinions, training.groups(settings, opinions))
+    models = _held_out(workspace, settings, opinions)
     table = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     found = {}
     with progress.bar("single modalities", len(opinions.targets) * len(opinions.modalities)) as advance:
         for target in opinions.targets:
             posteriors = {LATE: load_posterior(workspace, target.name)}
-            if posterior_path(workspace, target.name, HYBRID).is_file():
+            if settings.hybrid and posterior_path(workspace, target.name, HYBRID).is_file():
                 posteriors[HYBRID] = load_posterior(workspace, target.name, HYBRID)
             for modality in opinions.modalities:
                 path = workspace / "fusion" / ALONE / f"{modality}_{target.name}.nc"
@@ -63,10 +62,10 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
     return found
 
 
-def _held_out(workspace: Path, opinions: Opinions, groups: Sequence[Sequence[str]]) -> dict:
+def _held_out(workspace: Path, settings: Settings, opinions: Opinions) -> dict:
     """Out-of-fold predictions of every model, by name."""
-    found = {}
-    for family in (LATE, HYBRID):
+    found, groups = {}, training.groups(settings, opinions)
+    for family in (LATE, HYBRID) if settings.hybrid else (LATE,):
         path = workspace / "opinions" / f"{family}.nc"
         if path.is_file():
             found[family] = store.load_predictive(path)

@@ -76,7 +76,7 @@ def fuse(
                 advance(1)
                 parts = []
                 for k, members in enumerate(groups):
-                    if not predictable(opinions(k), target.name, members):
+                    if not predictable(opinions(k), members):
                         advance(1)
                         continue
                     part, verdict = _fold(workspace, settings, opinions(k), target.name, members, family)
@@ -125,6 +125,14 @@ def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str,
         known = {"key": _key(settings, opinions, name, family), **_verdict(posterior)}
         write_json(other.with_suffix(".json"), known)
     return az.from_netcdf(path), json.loads(stamp.read_text(encoding="utf-8"))
+
+
+def is_current(workspace: Path, settings: Settings, opinions: Opinions, target: str, family: str = LATE) -> bool:
+    """Whether the posterior in the workspace was made from these opinions with these settings."""
+    stamp = posterior_path(workspace, target, family).with_suffix(".json")
+    if not stamp.is_file():
+        return False
+    return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _key(settings, opinions, target, family)
 
 
 def save_posterior(posterior, path: Path):
@@ -201,12 +209,13 @@ def subjects(opinions: Opinions) -> str:
     return "population" if opinions.held_out_by == splits.SUBJECT else "known"
 
 
-def predictable(opinions: Opinions, target: str, members: Sequence[str]) -> bool:
-    """Whether anything can be learnt from when a group is tested; before the first part of a session nothing can."""
+def predictable(opinions: Opinions, members: Sequence[str]) -> bool:
+    """Whether every target can be learnt when a group is tested; before the first part of a session none can."""
     if opinions.held_out_by != splits.UNIT["time"]:
         return True
-    known = splits.learnt(opinions, members) & _known(opinions, target) & opinions.present.values.any(1)
-    return bool(known.any() and splits.tested(opinions, members).any())
+    learnt = splits.learnt(opinions, members) & opinions.present.values.any(1)
+    known = all((learnt & _known(opinions, target.name)).any() for target in opinions.targets)
+    return known and bool(splits.tested(opinions, members).any())
 
 
 def _known(opinions: Opinions, target: str) -> np.ndarray:

@@ -185,3 +185,12 @@ def test_one_trial_too_few_is_left_out_and_one_subject_has_no_interval_over_subj
 def test_differences_that_never_vary_prove_nothing(size):
     assert np.isnan(complementarity._alone(np.full(3, size))[-1])
     assert np.isnan(complementarity._over(np.full(6, size), np.repeat(["a", "b"], 3), 0, 50)[-1])
+
+
+def test_a_modality_with_a_few_easy_trials_is_not_the_rival_of_fusion():
+    singles, truth = study()
+    sure = np.sort(np.argsort(-singles["eeg"].probability("mood").values[np.arange(200), truth["mood"].values])[:30])
+    rare = {"eeg": singles["face"], "gsr": singles["eeg"].select(sure)}
+    assert set(where(singles["gsr"], rare, truth).query("target == 'mood'")["best"]) == {"eeg"}
+    half = singles["eeg"].select(np.argsort(-singles["eeg"].probability("mood").values.max(1))[:100])
+    assert set(where(singles["gsr"], {**rare, "gsr": half}, truth).query("target == 'mood'")["best"]) == {"gsr"}

@@ -103,6 +103,16 @@ def test_fused_predictions_pass_the_guard(table, fits, tmp_path, protocol):
         replace(only, trained_on=seen.copy(data=np.ones_like(seen.values)))
 
 
+def test_a_target_that_is_not_asked_at_first_is_predicted_on_the_same_trials_as_the_others(table, fits, tmp_path):
+    first = np.arange(PEOPLE * CLIPS) % CLIPS < 2
+    truth = table.truth.assign(valence=table.truth["valence"].where(xr.DataArray(~first, dims="trial")))
+    opinions = training.apart(settings("time"), replace(table, truth=truth))
+    groups = training.groups(settings("time"), table)
+    late = stage.fuse(tmp_path, settings("time"), lambda group: opinions, groups).late
+    predicted = np.isin(table.present["trial"].values, late.trial.values)
+    np.testing.assert_array_equal(predicted, np.arange(PEOPLE * CLIPS) % CLIPS >= 4)
+
+
 def test_folds_of_two_protocols_do_not_share_a_file(table, fits, tmp_path):
     """Versions may be called alike in two runs of a table, and be those of other trials."""
     other = replace(

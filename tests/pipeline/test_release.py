@@ -16,6 +16,7 @@ from bayesaffect import fusion
 from bayesaffect.cli import main
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
+from bayesaffect.io import store
 from bayesaffect.io.opinions_write import write_table
 from bayesaffect.pipeline import apply
 from bayesaffect.pipeline import settings as study_settings
@@ -320,6 +321,19 @@ def test_a_release_predicts_new_people_as_its_workspace_does(rebuilt, tmp_path, 
     a, b = (predictions(tmp_path / name) for name in "ab")
     assert len(a) == 8 and {"valence_mean", "emotion_p_joy", "arousal_weight_eeg", "emotion_face"} <= set(a.columns)
     pd.testing.assert_frame_equal(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_networks_newer_than_the_fusion_are_not_released(rebuilt, tmp_path):
+    """Retrained networks say something else of the trials; so does one number changed in what they said."""
+    workspace = shutil.copytree(rebuilt / "workspace", tmp_path / "ws")
+    said = store.load_predictive(workspace / "opinions" / "eeg.nc")
+    said.mean["valence"].values[0, 0] += 0.1
+    store.save_predictive(said, workspace / "opinions" / "eeg.nc")
+    with pytest.raises(InputError, match="fitted to other networks or with other settings; run `bayesaffect fuse`"):
+        release.release(workspace, study_settings.load(workspace), "mixed", models=tmp_path / "models")
+    assert not list((tmp_path / "models").iterdir())
 
 
 @pytest.mark.slow

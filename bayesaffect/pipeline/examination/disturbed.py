@@ -29,6 +29,7 @@ FOLDER = "disturbed"
 MOST_TRIALS = 240
 PASSES = 4
 DRAWS = 200
+NOT_ASKED = ("dataset", "hybrid", "robustness")  # of the settings: they change nothing in what is measured
 Groups = Sequence[Sequence[str]]
 Asked = Callable[[int | None], Opinions]
 
@@ -102,7 +103,7 @@ def examined(opinions: Asked, groups: Groups, most: int = MOST_TRIALS) -> np.nda
     """Positions of the trials that are looked at: at most about ``most`` of those that fusion predicts (`thinned`)."""
     whole, predicted = opinions(None), np.zeros(opinions(None).subject.size, dtype=bool)
     for k, members in enumerate(groups):
-        if any(predictable(opinions(k), target.name, members) for target in whole.targets):
+        if predictable(opinions(k), members):
             predicted |= splits.tested(whole, members)
     rows = np.flatnonzero(predicted)
     return rows[thinned(whole.subject.values.astype(str)[rows], most)]
@@ -135,7 +136,7 @@ def fused(
         found[target.name] = [{} for _ in variants]
         for k, members in enumerate(groups):
             rows, allowed = np.flatnonzero(splits.tested(first, members)), opinions(k)
-            if not (rows.size and predictable(allowed, target.name, members)):
+            if not (rows.size and predictable(allowed, members)):
                 advance(len(variants))
                 continue
             posterior = fold_posterior(workspace, settings, allowed, target.name, members)
@@ -183,9 +184,10 @@ def remembered(workspace: Path, name: str, made_from: str, make: Callable[[], pd
 
 def made_from(settings: Settings, opinions: Asked, groups: Groups, *more) -> str:
     """A key of everything that scores on changed trials follow from, this package's own rules for them included."""
-    given = [asdict(settings), [list(map(str, group)) for group in groups]]
+    asked = {name: value for name, value in asdict(settings).items() if name not in NOT_ASKED}
     said = [fingerprint(opinions(k)) for k in (None, *range(len(groups)))]
-    return key(__version__, *given, said, _rules(), *more)
+    apart = opinions(None).held_out_by, opinions(None).unit.values.astype(str).tolist()
+    return key(__version__, asked, [list(map(str, group)) for group in groups], apart, said, _rules(), *more)
 
 
 @functools.cache

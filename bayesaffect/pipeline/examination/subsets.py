@@ -70,7 +70,7 @@ def _every(workspace: Path, settings: Settings, opinions_of_group, groups, made_
         for target in targets:
             parts: dict[str, list[Predictive]] = {name: [] for name in plan.names}
             for k, members in enumerate(groups):
-                if not predictable(opinions_of_group(k), target.name, members):
+                if not predictable(opinions_of_group(k), members):
                     advance(1)
                     continue
                 part = _group(workspace, settings, opinions_of_group(k), target, members, prior, made_by)
@@ -98,6 +98,7 @@ def _group(
     made_of = key(
         __version__,
         made_by.__name__,
+        *(["joint"] if settings.joint and made_by is _by_fusion else []),
         *(repr(settings.sampling), repr(settings.model), settings.seed),
         fingerprint(opinions),
         (opinions.held_out_by, opinions.unit.values.tolist()),

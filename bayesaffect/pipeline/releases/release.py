@@ -19,7 +19,8 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash, write_json, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline.apply import fitted_of, load_posteriors
-from bayesaffect.pipeline.fuse import HYBRID, LATE, save_posterior
+from bayesaffect.pipeline.fuse import HYBRID, LATE, is_current, save_posterior
+from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.releases import frozen
 from bayesaffect.pipeline.releases.released import CARD, FORMAT, MANIFEST, MODELS, check_name
 from bayesaffect.pipeline.settings import LOSO, Settings
@@ -93,8 +94,22 @@ def _check(workspace: Path, settings: Settings):
         )
 
 
+def _check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict]):
+    """Networks that were trained anew after the fusion do not go with it."""
+    opinions = of_study(workspace, settings)
+    for family, found in posteriors.items():
+        for target in found:
+            if not is_current(workspace, settings, opinions, target, family):
+                raise InputError(
+                    f"its {family} fusion of {target!r} was fitted to other networks or with other settings",
+                    where=workspace,
+                    remedy="run `bayesaffect fuse` again",
+                )
+
+
 def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
-    families = [f for f in (LATE, HYBRID) if list((workspace / "fusion").glob(f"{f}_*.nc"))]
+    asked = (LATE, HYBRID) if settings.hybrid else (LATE,)
+    families = [f for f in asked if list((workspace / "fusion").glob(f"{f}_*.nc"))]
     posteriors = {family: load_posteriors(workspace / "fusion", family) for family in families or (LATE,)}
     modalities, targets = fitted_of(posteriors[LATE])
     for family, found in posteriors.items():
@@ -102,6 +117,7 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
             save_posterior(anonymous(posterior), folder / f"{family}_{target}.nc")
     if settings.format != "opinions":
         frozen.freeze(workspace, settings, folder)
+        _check_fits(workspace, settings, posteriors)
     nameless = replace(settings, dataset=Path(settings.dataset).name)
     store.write_settings(folder, asdict(nameless))
     data = pd.read_csv(workspace / SHEETS / "data.csv", dtype={"subject": str})

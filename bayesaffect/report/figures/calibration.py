@@ -20,8 +20,8 @@ def classwise(findings: Findings, target: Target) -> Picture | None:
     if c is None:
         return None
     chosen = range(len(target.levels)) if len(target.levels) > 2 else [1]
-    columns = min(5, len(chosen))
-    rows = -(-len(chosen) // columns)
+    rows = -(-len(chosen) // 5)
+    columns = -(-len(chosen) // rows)
     ink = colours(findings.modalities, findings.models)[findings.headline]
     width = 3.5 if columns == 1 else 1.44 * columns
     figure, grid = panels(rows, columns, height=0.5 + (2.6 if columns == 1 else 1.5) * rows, width=width, **_SHARED)

@@ -107,9 +107,9 @@ def subsets(findings: Findings) -> Picture | None:
                 axes.axhline((y[line] + y[line - 1]) / 2, color=GRID, lw=0.6)
     left.set_ylim(y[-1] + 0.8, -0.8)
     caption = (
-        "Late fusion given only some modalities (marks on the left; none: frequencies of the training subjects), all "
-        "on the same trials of people the fit has not seen. Bars: 90 % intervals over subjects; dashed: all. The fit "
-        "is the one that saw all modalities, asked with the others missing, which is exact for ratings."
+        "Late fusion given only some modalities (marks on the left; none: how often, or how high, those trained on "
+        "answered), all on the same trials, held out from the fit. Bars: 90 % intervals over subjects; dashed: all. "
+        "The fit is the one that saw all modalities, asked with the others missing, which is exact for ratings."
         + (
             " For classes, the upright stroke is a simple pool of probabilities fitted to this subset alone; where it "
             "lies well to the left, late fusion makes less of the subset than can be made of it."

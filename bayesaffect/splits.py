@@ -154,14 +154,14 @@ def sentence(protocol: str, groups: Sequence[Sequence[str]]) -> str:
     if protocol == "elicitor":
         how = "leave-one-stimulus-out" if n == k else f"{n} stimuli in {k} groups"
         return (
-            f"Across-elicitor cross-validation ({how}): nothing that predicts a trial has seen any trial of its "
+            f"Across-elicitor cross-validation ({how}): nothing that predicts a trial has seen a label of its "
             "stimulus, from anybody. The people are the same in training and test, so their own effects are used, and "
             "nothing is said about new people."
         )
     if protocol == "version":
         return (
             f"Across-version cross-validation: each of {k} versions is left out in turn, and nothing that predicts a "
-            "trial has seen any trial of its version, from anybody. The people may be the same in training and test; "
+            "trial has seen a label of its version, from anybody. The people may be the same in training and test; "
             "the effects of those who are known are used."
         )
     if protocol == "time":

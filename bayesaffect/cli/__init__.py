@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -45,6 +46,7 @@ app.add_typer(published.published, name="opinions")
 
 def main(arguments: Sequence[str] | None = None):
     """Entry point: a user's mistake is one sentence and exit code 2, an interrupt is code 130."""
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")  # replaced, and its work done again
     try:
         app(args=None if arguments is None else list(arguments), prog_name="bayesaffect")
     except InputError as error:

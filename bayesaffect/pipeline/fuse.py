@@ -265,7 +265,11 @@ def _key(settings: Settings, opinions: Opinions, target: str, family: str, *part
 
 
 def fingerprint(opinions: Opinions, *, embedded: bool = False) -> str:
-    """SHA-256 over everything in the opinions that a fit depends on; a hybrid one on what is ``embedded`` as well."""
+    """SHA-256 over everything in the opinions that a fit depends on; a hybrid one on what is ``embedded`` as well.
+
+    Numbers go in with single precision: the last bits of a mean over draws follow the layout of the array in memory
+    and the processor, and a fit does not become another one by them.
+    """
     digest = hashlib.sha256(repr(opinions.targets).encode())
     index = opinions.present
     for name in ("trial", "modality", "subject"):
@@ -277,7 +281,8 @@ def fingerprint(opinions: Opinions, *, embedded: bool = False) -> str:
         digest.update("\n".join(sorted(opinions.embedding)).encode())
         arrays += [a for _, a in sorted(opinions.embedding.items())]
     for array in arrays:
-        digest.update(np.ascontiguousarray(array.values).tobytes())
+        values = array.values.astype(np.float32) if array.dtype.kind == "f" else array.values
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -8,6 +8,7 @@ import pytest
 from bayesaffect import splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.pipeline.examination import disturbed, subsets
+from bayesaffect.pipeline.fuse import fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import simulate_opinions
 from bayesaffect.types import Target
@@ -43,3 +44,11 @@ def test_disturbances_of_versions_that_hold_other_trials_are_their_own(opinions)
         groups = splits.groups(index, 2, seed=0)
         keys.append(disturbed.made_from(settings, lambda group, of=index: of, groups))
     assert keys[0] != keys[1]
+
+
+def test_last_bits_make_no_other_opinions_and_a_thousandth_does(opinions):
+    """Averages of draws that were read from a file differ from those in memory by the order of the sum."""
+    mean = opinions.mean["valence"]
+    said = {factor: replace(opinions, mean=opinions.mean | {"valence": mean * factor}) for factor in (1 + 2e-16, 1.001)}
+    assert (said[1 + 2e-16].mean["valence"].values != mean.values).any()
+    assert fingerprint(said[1 + 2e-16]) == fingerprint(opinions) != fingerprint(said[1.001])

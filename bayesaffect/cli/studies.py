@@ -92,7 +92,11 @@ def fuse(
     seed: Annotated[int | None, typer.Option(help="Of every random number (tables only) [default: 0].")] = None,
     strict: options.Strict = False,
 ):
-    """Fit the Bayesian fusion, cross-validated by subject, and write the report."""
+    """Fit the Bayesian fusion, cross-validated by subject, and write the report.
+
+    Fits that are there already are not repeated. An option that is left out has its default, whatever an earlier
+    `fuse` of the workspace was told.
+    """
     from bayesaffect.pipeline import settings as study_settings
     from bayesaffect.pipeline import study as stages
 

@@ -15,7 +15,7 @@ from bayesaffect.files import write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.baselines import single
-from bayesaffect.pipeline.fuse import HYBRID, LATE, fitted, load_posterior, posterior_path
+from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, fitted, load_posterior, posterior_path
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions
@@ -48,6 +48,8 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
             posteriors = {LATE: load_posterior(workspace, target.name)}
             if settings.hybrid and posterior_path(workspace, target.name, HYBRID).is_file():
                 posteriors[HYBRID] = load_posterior(workspace, target.name, HYBRID)
+            for family in posteriors:
+                check_current(workspace, settings, opinions, [target.name], family)
             for modality in opinions.modalities:
                 path = workspace / "fusion" / ALONE / f"{modality}_{target.name}.nc"
                 alone = opinions.only([modality])

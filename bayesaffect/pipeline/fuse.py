@@ -127,12 +127,22 @@ def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str,
     return az.from_netcdf(path), json.loads(stamp.read_text(encoding="utf-8"))
 
 
-def is_current(workspace: Path, settings: Settings, opinions: Opinions, target: str, family: str = LATE) -> bool:
-    """Whether the posterior in the workspace was made from these opinions with these settings."""
+def made_from(workspace: Path, target: str, family: str = LATE) -> str | None:
+    """Under which key of opinions and settings the posterior in the workspace was made."""
     stamp = posterior_path(workspace, target, family).with_suffix(".json")
-    if not stamp.is_file():
-        return False
-    return json.loads(stamp.read_text(encoding="utf-8"))["key"] == _key(settings, opinions, target, family)
+    return json.loads(stamp.read_text(encoding="utf-8"))["key"] if stamp.is_file() else None
+
+
+def check_current(workspace: Path, settings: Settings, opinions: Opinions, targets: Sequence[str], family: str = LATE):
+    """Raise `InputError` where a posterior in the workspace was not made from these opinions with these settings."""
+    for target in targets:
+        if made_from(workspace, target, family) != _key(settings, opinions, target, family):
+            raise InputError(
+                f"its {family} fusion of {target!r} was fitted to other opinions, with other settings, or by another "
+                "version",
+                where=workspace,
+                remedy="run `bayesaffect fuse` again",
+            )
 
 
 def save_posterior(posterior, path: Path):

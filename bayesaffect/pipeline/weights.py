@@ -13,7 +13,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.fuse import LATE, load_posterior
+from bayesaffect.pipeline.fuse import LATE, check_current, load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.report import shares, stacked
 from bayesaffect.report.figures.weights import forest
@@ -30,7 +30,8 @@ def tables(workspace: Path) -> dict[str, pd.DataFrame]:
     ``weights_<target>.png`` and ``.pdf``, and the weights on every trial, ``weights_<target>_trials.csv``.
     """
     workspace = store.open_workspace(workspace)
-    opinions = of_study(workspace, study_settings.load(workspace))
+    settings = study_settings.load(workspace)
+    opinions = of_study(workspace, settings)
     found = sorted((workspace / "fusion").glob(f"{LATE}_*.nc"))
     if not found:
         raise InputError("has no posterior", where=workspace, remedy="run `bayesaffect fuse` first")
@@ -38,6 +39,7 @@ def tables(workspace: Path) -> dict[str, pd.DataFrame]:
     for path in found:
         target = path.stem.removeprefix(f"{LATE}_")
         posterior = load_posterior(workspace, target)
+        check_current(workspace, settings, opinions, [target])
         population = fusion.weights(posterior)["population"].expand_dims(subject=[POPULATION])
         everybody = xr.concat([stacked(population), shares(posterior)], "subject")
         frame = long(everybody)

@@ -1,12 +1,17 @@
 """A fitted table of opinions put to use by its verbs: new people, few labels, comparison, criticism."""
 
+import json
+import shutil
+
 import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
 
 from bayesaffect.cli import main
+from bayesaffect.files import write_json
 from bayesaffect.io.opinions_write import to_frame, write_table
+from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.simulate import simulate_opinions
 from bayesaffect.types import Target
 
@@ -96,6 +101,26 @@ def test_a_few_labels_are_learned_and_used(place, capsys):
     assert change[~mine].max() < 0.5  # others: other draws of a stranger's effects, 160 of them
     assert change[mine].mean() > 2 * change[~mine].mean()
     assert after["valence_sd"][mine].mean() < before["valence_sd"][mine].mean()
+
+
+def test_effects_that_were_learned_by_another_fit_are_not_used(place, tmp_path, capsys):
+    workspace = shutil.copytree(place / "ws", tmp_path / "ws")
+    run("adapt", workspace, place / "few.csv")
+    for target in TARGETS:
+        stamp = workspace / "fusion" / f"late_{target.name}.json"
+        write_json(stamp, json.loads(stamp.read_text()) | {"key": "another"})
+    capsys.readouterr()
+    assert run("predict", workspace, place / "new.csv", tmp_path / "out") == 0
+    assert "3 new" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["weights", "criticise", "compare"])
+def test_a_fit_of_other_settings_is_not_shown_as_these(place, tmp_path, capsys, verb):
+    workspace = shutil.copytree(place / "ws", tmp_path / "ws")
+    settings = study_settings.load(workspace)
+    study_settings.save(study_settings.change(settings, likelihood="student"), workspace)
+    assert run(verb, workspace) == 2
+    assert "late fusion of 'valence' was fitted to other opinions, with other settings" in capsys.readouterr().err
 
 
 def test_models_are_compared_by_loo_and_by_scores(place, capsys):

@@ -325,15 +325,20 @@ def test_a_release_predicts_new_people_as_its_workspace_does(rebuilt, tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_networks_newer_than_the_fusion_are_not_released(rebuilt, tmp_path):
+def test_networks_newer_than_the_fusion_are_not_released_and_do_not_predict(rebuilt, tmp_path, capsys):
     """Retrained networks say something else of the trials; so does one number changed in what they said."""
     workspace = shutil.copytree(rebuilt / "workspace", tmp_path / "ws")
     said = store.load_predictive(workspace / "opinions" / "eeg.nc")
     said.mean["valence"].values[0, 0] += 0.1
     store.save_predictive(said, workspace / "opinions" / "eeg.nc")
-    with pytest.raises(InputError, match="fitted to other networks or with other settings; run `bayesaffect fuse`"):
+    with pytest.raises(InputError, match=r"fitted to other opinions, with other settings.*; run `bayesaffect fuse`"):
         release.release(workspace, study_settings.load(workspace), "mixed", models=tmp_path / "models")
     assert not list((tmp_path / "models").iterdir())
+    capsys.readouterr()
+    for verb, *out in (("predict", tmp_path / "out"), ("adapt",)):
+        assert run(verb, workspace, rebuilt / "simulated", *out) == 2
+        assert "run `bayesaffect fuse` again" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash, write_json, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline.apply import fitted_of, load_posteriors
-from bayesaffect.pipeline.fuse import HYBRID, LATE, is_current, save_posterior
+from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, save_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.releases import frozen
 from bayesaffect.pipeline.releases.released import CARD, FORMAT, MANIFEST, MODELS, check_name
@@ -98,13 +98,7 @@ def _check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict]
     """Networks that were trained anew after the fusion do not go with it."""
     opinions = of_study(workspace, settings)
     for family, found in posteriors.items():
-        for target in found:
-            if not is_current(workspace, settings, opinions, target, family):
-                raise InputError(
-                    f"its {family} fusion of {target!r} was fitted to other networks or with other settings",
-                    where=workspace,
-                    remedy="run `bayesaffect fuse` again",
-                )
+        check_current(workspace, settings, opinions, tuple(found), family)
 
 
 def _fill(workspace: Path, settings: Settings, name: str, folder: Path):

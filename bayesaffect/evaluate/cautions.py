@@ -83,7 +83,7 @@ def leak(said: Said, *, alpha: float) -> str:
     else:
         error, apart, word = (said.prob.argmax(1) != said.truth).astype(float), 5.0, "odds of being wrong"
         good = (1 - error.mean()) * (np.bincount(said.truth).max() <= 0.9 * said.truth.size)
-        what = f"{good:.1%} of trials right"
+        what = f"{100 * good:.1f} % of trials right"
     check = "check that its inputs hold no answers and that no network was trained on the people it judges"
     if good > NEAR_PERFECT["accuracy" if said.mean is None else "correlation"]:
         return f"{said.modality}, {said.target.name}: too good to be true, with {what}; {check}."

@@ -4,6 +4,9 @@ Both use the same nested sets, so they differ in one number, the mass q that a s
 [0, 1] is the smallest mass whose set holds the truth; it is uniform when the predictions are calibrated. Bayesian: q
 is the promised level. Conformal: q is a finite-sample quantile of the scores of *other people* (nothing is presumed
 about the model, only that people are drawn alike), or of the person's own other trials (Mondrian; Vovk et al. 2005).
+
+Scores of other people are out-of-fold, of as many fits as there are folds (cross-conformal; Vovk 2015): the tested
+person was in some of those fits, so the promise is nearly kept, and not exactly as with a calibration set of its own.
 """
 
 from __future__ import annotations
@@ -224,9 +227,9 @@ def disagreements(
         ratio = float(n @ wider["conformal"].to_numpy(float) / (n @ wider["bayes"].to_numpy(float)))
         bayes, other = (float(n @ held[m] / n.sum()) for m in ("bayes", "conformal"))
         told = (
-            f"asked for {level:.0%}, Bayesian sets hold the truth in {bayes:.1%} of trials, sets calibrated on other "
-            f"people (conformal) in {other:.1%}, and the latter are {abs(ratio - 1):.0%} "
-            f"{'larger' if ratio >= 1 else 'smaller'}"
+            f"asked for {100 * level:.0f} %, Bayesian sets hold the truth in {100 * bayes:.1f} % of trials, sets "
+            f"calibrated on other people (conformal) in {100 * other:.1f} %, and the latter are "
+            f"{100 * abs(ratio - 1):.0f} % {'larger' if ratio >= 1 else 'smaller'}"
         )
         if n.size * (1 - level) < 2 - 1e-9:
             told += f"; {n.size} people are too few to judge, as a promise for the next one must hold the worst seen"

@@ -37,7 +37,7 @@ def shifted(said: Said, *, alpha: float) -> str:
     trials = f"{abs(lag)} {'trial' if abs(lag) == 1 else 'trials'} {'later' if lag > 0 else 'earlier'}"
     return (
         f"{said.modality}, {said.target.name}: shifted in time, it fits the truth {trials} better than that of its own "
-        f"trial ({share:.0%} of {people} people); check how its trials were matched."
+        f"trial ({100 * share:.0f} % of {people} people); check how its trials were matched."
     )
 
 

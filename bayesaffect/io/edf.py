@@ -79,7 +79,7 @@ def read_header(path: Path, *, remedy: str = "copy or export it again") -> Heade
     expected = records * sum(samples) * _BYTES[kind]
     share = (size - 256 * (count + 1)) / expected if expected > 0 else 1.0
     if share < 1 - 1e-9:
-        raise InputError(f"is cut short, {share:.0%} of its data are there", where=path, remedy=remedy)
+        raise InputError(f"is cut short, {100 * share:.0f} % of its data are there", where=path, remedy=remedy)
     channels = [Channel(a, b, n / seconds) for a, b, n in zip(labels, units, samples, strict=True)]
     return Header(kind, tuple(channels), share)
 

@@ -174,7 +174,8 @@ def _coverage(table: pd.DataFrame, target: Target) -> str:
     row = _row(table, LATE, target, "coverage90")
     if row is None:
         return ""
-    told = f"the fused 90 % intervals contain {row.value:.0%} of the ratings [{row.low:.0%}, {row.high:.0%}]"
+    share, low, high = (f"{100 * v:.0f} %" for v in (row.value, row.low, row.high))
+    told = f"the fused 90 % intervals contain {share} of the ratings [{low}, {high}]"
     verdict = ": too sure of itself" if row.high < 0.9 else ": wider than they need to be" if row.low > 0.9 else ""
     return f"{told}{verdict}."
 
@@ -195,7 +196,7 @@ def _weights(share: xr.DataArray) -> str:
     median = share.mean("subject").median("sample")
     order = median["modality"].values[(-median.values).argsort()]
     percent = {m: round(100 * float(median.sel(modality=m))) for m in order}  # an int has no -0
-    listed = ", ".join(f"{m} {percent[m]}%" for m in order)
+    listed = ", ".join(f"{m} {percent[m]} %" for m in order)
     return f"weight in the fused posterior: {listed}."
 
 

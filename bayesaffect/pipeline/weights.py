@@ -87,5 +87,5 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
     for subject, part in frame.groupby("subject", sort=False):
         cells = {r.modality: f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in part.itertuples()}
         worst = part.loc[part["lowest"].idxmax()]
-        rows.append({"subject": subject} | cells | {"least": f"{worst.modality} ({worst.lowest:.0%})"})
+        rows.append({"subject": subject} | cells | {"least": f"{worst.modality} ({100 * worst.lowest:.0f} %)"})
     return pd.DataFrame(rows)

@@ -63,7 +63,7 @@ def test_a_modality_that_knows_the_answer():
 
     lines = cautions(edited(opinions, leak))
     assert "correlation of 0.99" in one(lines, "face, valence", "too good to be true")
-    assert "100.0% of trials right" in one(lines, "physio, mood", "too good to be true", "inputs hold no answers")
+    assert "100.0 % of trials right" in one(lines, "physio, mood", "too good to be true", "inputs hold no answers")
 
 
 def test_people_whom_the_network_was_trained_on():

@@ -126,7 +126,7 @@ def test_few_people_cannot_be_judged(study_of):
     for line in conformal.disagreements(sheet, level=0.9):
         assert "cannot be compared" in line and "8 people are too few" in line
     assert conformal.carried(sheet) == 0.5  # 8 x 0.2 < 2 <= 8 x 0.5
-    assert all("asked for 50%" in line for line in conformal.disagreements(sheet))
+    assert all("asked for 50 %" in line for line in conformal.disagreements(sheet))
 
 
 def test_one_person_has_no_rows(study_of):

@@ -296,7 +296,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_named(lab, row, said):
         ("ann.edf", b"0       " + b"x" * 3000, "no readable EDF"),
         ("eda_ann.csv", b"", "cannot be read"),
         ("eda_ann.csv", b"SCL\n1\n2\n", "lacks column EDA"),
-        ("eda_ann.csv", b"EDA\n" + b"x\n" * 1200, "0% of its values are numbers"),
+        ("eda_ann.csv", b"EDA\n" + b"x\n" * 1200, "0 % of its values are numbers"),
         ("eda_ann.csv", b"EDA\n1\n2\n", "has no sample between 50.00 s and 240.00 s"),
         ("eda_ann.csv", bytes(range(256)) * 9, "cannot be read"),
         ("belt_01.npz", b"PK\x03\x04" + b"x" * 99, "cannot be read"),

@@ -236,7 +236,7 @@ def test_traps_that_cost_a_trial_are_found_by_scan(trapped, trap_listing, trap, 
         ("one_trigger", "has 1 trigger pulse in Status"),
         ("no_trigger", "has 0 trigger pulses"),
         ("three_triggers", "has 3 trigger pulses"),
-        ("bdf_cut", r"is cut short, 5\d% of its data"),
+        ("bdf_cut", r"is cut short, 5\d % of its data"),
     ],
 )
 def test_traps_that_cost_a_trial_are_found_by_read(trapped, trap_listing, trap, said):

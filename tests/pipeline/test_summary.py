@@ -42,7 +42,7 @@ def test_the_verdict_follows_the_interval(low, high, verdict):
 
 def test_numbers_are_those_of_the_tables():
     text = told(-0.1, -0.02)
-    assert "accuracy 0.800 [0.700, 0.900]" in text and "eda 65%, prior 25%, motion 10%" in text
+    assert "accuracy 0.800 [0.700, 0.900]" in text and "eda 65 %, prior 25 %, motion 10 %" in text
 
 
 def test_a_strong_order_is_a_caution_and_a_weak_one_is_not():

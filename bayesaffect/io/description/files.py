@@ -158,7 +158,8 @@ def _numbers(path: str, changed: int) -> pd.DataFrame:
 
 def _told(signal: xr.DataArray, path: Path) -> xr.DataArray:
     if signal.size and (share := float(np.isfinite(signal.values).mean())) < 0.5:
-        raise InputError(f"only {share:.0%} of its values are numbers", where=path, remedy="check channels and file")
+        told = f"only {100 * share:.0f} % of its values are numbers"
+        raise InputError(told, where=path, remedy="check channels and file")
     return signal
 
 

@@ -65,7 +65,7 @@ def prior(believed, posterior, target: Target) -> Picture:
         left.axvspan(low, high, color=PALE, lw=0, zorder=0)
         left.set_xlabel(f"{label(target.name)} ({scale(target)})" if scale(target) else label(target.name))
         inside = float(((draws >= low) & (draws <= high)).mean())
-        told = f"{inside:.0%} of the ratings that it expects lie on the scale (shaded)"
+        told = f"{100 * inside:.0f} % of the ratings that it expects lie on the scale (shaded)"
     else:
         levels = range(len(target.levels))
         counts = np.array([np.bincount(row, minlength=len(target.levels)) / row.size for row in drawn.astype(int)])

@@ -45,7 +45,8 @@ def answers(findings: Findings) -> Picture | None:
             axes.tick_params(axis="y", length=0)
             share = count.max() / count.sum()
             told.append(
-                f"{name}: the most frequent answer, {label(target.levels[count.argmax()])}, is {share:.0%} of all"
+                f"{name}: the most frequent answer, {label(target.levels[count.argmax()])}, is {100 * share:.0f} % of "
+                "all"
             )
             continue
         rating = target.from_unit(values)

@@ -50,6 +50,7 @@ class Facts:
     counts : ``subjects``, ``trials``, and modality -> trials in which it is present.
     protocol : label -> how the scores were made.
     scores : columns model, target, score, value, low, high, of people never seen before.
+    differences : columns a, b, target, score, value, low, high, paired over people: score of a minus that of b.
     weights : columns target, subject, modality, q05, median, q95, of which the rows of subject ``(mean)`` are told.
     failures : what the diagnostics refused; those with ``, fold `` are of the fits behind the scores.
     removed : what of the study is not in the release.
@@ -62,6 +63,7 @@ class Facts:
     counts: Mapping[str, int]
     protocol: Mapping[str, str]
     scores: pd.DataFrame
+    differences: pd.DataFrame | None = None
     weights: pd.DataFrame | None = None
     failures: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -210,9 +212,23 @@ def _diagnostics(facts: Facts) -> str:
 def _limits(facts: Facts) -> list[str]:
     lines = ["What people report is not what they feel; the release predicts reports."]
     for target in facts.targets:
-        best, chance = (_row(facts, model, target, "nll") for model in (FUSED[0], CHANCE))
-        if best is not None and chance is not None and best["high"] >= chance["low"]:
-            lines.append(f"{target.name}: not clearly better than knowing no sensor at all (intervals of NLL overlap).")
+        row = _against_chance(facts, target)
+        if row is None:
+            lines.append(f"{target.name}: not compared with knowing no sensor at all.")
+        elif not row["high"] < 0:
+            difference = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] nats per trial"
+            lines.append(
+                f"{target.name}: not clearly better than knowing no sensor at all (its NLL differs by {difference})."
+            )
     lines.append("A missing sensor is allowed; the answer then leans on the others and on the prior.")
     lines.append("A person of the study who is recorded again counts as a new one, and is predicted too well.")
     return lines
+
+
+def _against_chance(facts: Facts, target: Target) -> pd.Series | None:
+    """NLL of the fusion minus that of knowing no sensor."""
+    if facts.differences is None:
+        return None
+    asked = {"a": FUSED[0], "b": CHANCE, "target": target.name, "score": "nll"}
+    rows = facts.differences[(facts.differences[list(asked)] == pd.Series(asked)).all(axis=1)]
+    return None if rows.empty else rows.iloc[0]

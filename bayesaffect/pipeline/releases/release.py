@@ -116,7 +116,7 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
     store.write_settings(folder, asdict(nameless))
     data = pd.read_csv(workspace / SHEETS / "data.csv", dtype={"subject": str})
     gate = json.loads((workspace / "fusion" / "gate.json").read_text(encoding="utf-8"))
-    weights = workspace / SHEETS / "weights.csv"
+    sheets = {name: workspace / SHEETS / f"{name}.csv" for name in ("differences", "weights")}
     facts = card.Facts(
         name=name,
         version=__version__,
@@ -125,7 +125,7 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
         counts=data.drop(columns="subject").sum().to_dict() | {"subjects": len(data)},
         protocol=protocol(nameless),
         scores=pd.read_csv(workspace / SCORES),
-        weights=pd.read_csv(weights) if weights.is_file() else None,
+        **{name: pd.read_csv(path) for name, path in sheets.items() if path.is_file()},
         failures=tuple(without_names(line) for line in gate["failures"]),
         removed=REMOVED,
     )

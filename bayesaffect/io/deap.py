@@ -161,7 +161,7 @@ def _load(path: str, changed: int) -> tuple[np.ndarray, np.ndarray]:
     else:
         try:
             found = scipy.io.loadmat(place, variable_names=["data", "labels"])
-        except (*UNREADABLE, NotImplementedError) as error:
+        except (*UNREADABLE, NotImplementedError) as error:  # the latter is how SciPy refuses the HDF5 of Matlab 7.3
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"is no readable Matlab file ({reason[:200]})", where=place, remedy=_OBTAIN) from None
     for name, shape in (("data", (CHANNELS, SAMPLES)), ("labels", (len(LABELS),))):

@@ -156,6 +156,16 @@ def test_a_file_cut_short(tmp_path, folder, form, share):
     assert "\n" not in str(error.value) and error.value.remedy
 
 
+def test_a_file_of_matlab_7_3_is_one_sentence(tmp_path):
+    """Saved with -v7.3, which is HDF5: SciPy says so by NotImplementedError."""
+    head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    (tmp_path / "s05.mat").write_bytes(head.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n".ljust(4096))
+    with pytest.raises(
+        InputError, match=r"s05\.mat: is no readable Matlab file \(Please use HDF reader for matlab v7\.3"
+    ):
+        deap.read(source(tmp_path, "S05/T01"))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -13,7 +13,7 @@ from bayesaffect.evaluate.aligned import Aligned, align, take
 from bayesaffect.evaluate.statistics import statistics
 from bayesaffect.types import Predictive, Target
 
-__all__ = ["Aligned", "align", "paired_difference", "resample_counts", "score_table", "statistics"]
+__all__ = ["Aligned", "align", "difference", "paired_difference", "resample_counts", "score_table", "statistics"]
 
 COLUMNS = ["model", "target", "score", "value", "low", "high", "trials", "subjects"]
 _BIASED = ("ece", "adaptive_ece", "classwise_ece", "smooth_ece")
@@ -105,6 +105,12 @@ def paired_difference(
             )
             rows.append((a, b, target.name, score, value, low, high, common.size, names.size))
     return pd.DataFrame(rows, columns=["a", "b", *COLUMNS[1:]])
+
+
+def difference(table: pd.DataFrame, a: str, b: str, target: str, score: str = "nll") -> pd.Series | None:
+    """The row of a `paired_difference` table in which a score of ``a`` minus that of ``b`` stands, if there is one."""
+    rows = table[(table["a"] == a) & (table["b"] == b) & (table["target"] == target) & (table["score"] == score)]
+    return None if rows.empty else rows.iloc[0]
 
 
 def resample_counts(subjects: int, resamples: int, seed: int) -> np.ndarray:

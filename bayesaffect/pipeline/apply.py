@@ -14,7 +14,7 @@ import pandas as pd
 from bayesaffect import fusion, progress
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_text
-from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, made_from, save_posterior
+from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, key_of_fit, save_posterior
 from bayesaffect.pipeline.opinions import of_new, of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Target
@@ -60,7 +60,7 @@ def predict(
     jobs : processes that read recordings.
     """
     posteriors = load_posteriors(workspace / "fusion", family)
-    _check(workspace, settings, posteriors, family)
+    check_fits(workspace, settings, {family: posteriors})
     modalities, targets = fitted_of(posteriors)
     opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
     return write_predictions(
@@ -120,7 +120,7 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     InputError : no trial has truth on any target of the fit.
     """
     posteriors = load_posteriors(workspace / "fusion", LATE)
-    _check(workspace, settings, posteriors, LATE)
+    check_fits(workspace, settings, {LATE: posteriors})
     modalities, targets = fitted_of(posteriors)
     opinions = of_new(workspace, settings, source, modalities, targets, jobs=jobs)
     subject = opinions.subject.values.astype(str)
@@ -175,15 +175,18 @@ def fitted_of(posteriors: dict[str, az.InferenceData]) -> tuple[tuple[str, ...],
     return modalities, tuple(_target(posterior) for posterior in posteriors.values())
 
 
-def _check(workspace: Path, settings: Settings, posteriors: dict[str, az.InferenceData], family: str):
-    """Networks that were trained anew say something else than those which the fusion was fitted to."""
-    if settings.format != "opinions":  # the table of the study may be elsewhere by now, and nothing is trained
-        check_current(workspace, settings, of_study(workspace, settings), tuple(posteriors), family)
+def check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict[str, az.InferenceData]]):
+    """Raise `InputError` where fits, family -> target -> posterior, are of other networks than those that are there."""
+    if settings.format == "opinions":  # the table of the study may be elsewhere by now, and nothing is trained
+        return
+    opinions = of_study(workspace, settings)
+    for family, found in posteriors.items():
+        check_current(workspace, settings, opinions, tuple(found), family)
 
 
 def _adapted(workspace: Path, subject: str, target: str) -> Path:
     """Where a person's effects lie; those that were learned by another fit lie elsewhere and are not found."""
-    return workspace / "fusion" / ADAPTED / quote(subject, safe="") / f"{target}-{made_from(workspace, target)}.nc"
+    return workspace / "fusion" / ADAPTED / quote(subject, safe="") / f"{target}-{key_of_fit(workspace, target)}.nc"
 
 
 def _target(posterior) -> Target:

@@ -15,7 +15,7 @@ from bayesaffect.files import write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.baselines import single
-from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, fitted, load_posterior, posterior_path
+from bayesaffect.pipeline.fuse import HYBRID, LATE, asked_for, fitted, load_posterior, posterior_path
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions
@@ -45,11 +45,9 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
     found = {}
     with progress.bar("single modalities", len(opinions.targets) * len(opinions.modalities)) as advance:
         for target in opinions.targets:
-            posteriors = {LATE: load_posterior(workspace, target.name)}
+            posteriors = {LATE: load_posterior(workspace, settings, opinions, target.name)}
             if settings.hybrid and posterior_path(workspace, target.name, HYBRID).is_file():
-                posteriors[HYBRID] = load_posterior(workspace, target.name, HYBRID)
-            for family in posteriors:
-                check_current(workspace, settings, opinions, [target.name], family)
+                posteriors[HYBRID] = load_posterior(workspace, settings, opinions, target.name, HYBRID)
             for modality in opinions.modalities:
                 path = workspace / "fusion" / ALONE / f"{modality}_{target.name}.nc"
                 alone = opinions.only([modality])
@@ -67,7 +65,7 @@ def compare(workspace: Path, settings: Settings, *, by: str = "trial") -> dict[s
 def _held_out(workspace: Path, settings: Settings, opinions: Opinions) -> dict:
     """Out-of-fold predictions of every model, by name."""
     found, groups = {}, training.groups(settings, opinions)
-    for family in (LATE, HYBRID) if settings.hybrid else (LATE,):
+    for family in asked_for(settings):
         path = workspace / "opinions" / f"{family}.nc"
         if path.is_file():
             found[family] = store.load_predictive(path)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesaffect import fusion, progress
 from bayesaffect.files import write_text
-from bayesaffect.pipeline.fuse import check_current, load_posterior
+from bayesaffect.pipeline.fuse import load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.figures import criticism as figures_criticism
@@ -35,8 +35,7 @@ def criticise(workspace: Path, settings: Settings) -> dict[str, Criticised]:
     opinions = of_study(workspace, settings)
     folder, found = workspace / FOLDER, {}
     for target in progress.track(list(opinions.targets), "criticise"):
-        posterior = load_posterior(workspace, target.name)
-        check_current(workspace, settings, opinions, [target.name])
+        posterior = load_posterior(workspace, settings, opinions, target.name)
         result = fusion.criticise(posterior, opinions, seed=settings.seed)
         write_text(folder / f"{target.name}_checks.csv", result.table.to_csv(index=False))
         model = settings.model if target.kind == "continuous" else None

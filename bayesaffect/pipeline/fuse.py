@@ -55,7 +55,7 @@ def fuse(
     Every fit is kept in the workspace under a key of what it was made from, and is not repeated.
     """
     whole = opinions(None)
-    families = (LATE, HYBRID) if settings.hybrid and whole.embedding else (LATE,)
+    families = asked_for(settings) if whole.embedding else (LATE,)
     posteriors: dict[str, dict] = {family: {} for family in families}
     fused: dict[str, list] = {family: [] for family in families}
     failures: list[str] = []
@@ -93,13 +93,26 @@ def fuse(
     return Fused(found[LATE], posteriors[LATE], tuple(failures), tuple(repeated), found.get(HYBRID))
 
 
-def load_posterior(workspace: Path, target: str, family: str = LATE) -> az.InferenceData:
-    """The posterior of a target that `fuse` left in the workspace."""
+def asked_for(settings: Settings) -> tuple[str, ...]:
+    """The families of fusion that the study is to have."""
+    return (LATE, HYBRID) if settings.hybrid else (LATE,)
+
+
+def load_posterior(
+    workspace: Path, settings: Settings, opinions: Opinions, target: str, family: str = LATE
+) -> az.InferenceData:
+    """The posterior of a target that `fuse` left in the workspace.
+
+    Raises
+    ------
+    InputError : there is none, or it was not made from these opinions with these settings.
+    """
     path = posterior_path(workspace, target, family)
     if not path.is_file():
         raise InputError(
             f"has no {family} posterior of {target!r}", where=workspace, remedy="run `bayesaffect fuse` first"
         )
+    check_current(workspace, settings, opinions, [target], family)
     return az.from_netcdf(path)
 
 
@@ -110,12 +123,9 @@ def posterior_path(workspace: Path, target: str, family: str = LATE) -> Path:
 
 def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str, path: Path, family: str = LATE):
     """The fit to all subjects in ``path``, made now unless it was made from the same before; and what the gate says."""
-    made_from = _key(settings, opinions, target, family)
-    stamp = path.with_suffix(".json")
-    if path.is_file() and stamp.is_file():
-        known = json.loads(stamp.read_text(encoding="utf-8"))
-        if known["key"] == made_from:
-            return az.from_netcdf(path), known
+    known = _stamp(path)
+    if path.is_file() and known.get("key") == _key(settings, opinions, target, family):
+        return az.from_netcdf(path), known
     usual = path == posterior_path(workspace, target, family)  # others lie where their own call looks for them
     for name, posterior in _fits(workspace, settings, opinions, (), target, family).items():
         if name != target and not usual:
@@ -124,19 +134,24 @@ def fitted(workspace: Path, settings: Settings, opinions: Opinions, target: str,
         save_posterior(posterior, other)
         known = {"key": _key(settings, opinions, name, family), **_verdict(posterior)}
         write_json(other.with_suffix(".json"), known)
-    return az.from_netcdf(path), json.loads(stamp.read_text(encoding="utf-8"))
+    return az.from_netcdf(path), _stamp(path)
 
 
-def made_from(workspace: Path, target: str, family: str = LATE) -> str | None:
+def key_of_fit(workspace: Path, target: str, family: str = LATE) -> str | None:
     """Under which key of opinions and settings the posterior in the workspace was made."""
-    stamp = posterior_path(workspace, target, family).with_suffix(".json")
-    return json.loads(stamp.read_text(encoding="utf-8"))["key"] if stamp.is_file() else None
+    return _stamp(posterior_path(workspace, target, family)).get("key")
+
+
+def _stamp(path: Path) -> dict:
+    """What was noted beside a posterior: its key and the gate's verdict; empty where nothing was."""
+    stamp = path.with_suffix(".json")
+    return json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else {}
 
 
 def check_current(workspace: Path, settings: Settings, opinions: Opinions, targets: Sequence[str], family: str = LATE):
     """Raise `InputError` where a posterior in the workspace was not made from these opinions with these settings."""
     for target in targets:
-        if made_from(workspace, target, family) != _key(settings, opinions, target, family):
+        if key_of_fit(workspace, target, family) != _key(settings, opinions, target, family):
             raise InputError(
                 f"its {family} fusion of {target!r} was fitted to other opinions, with other settings, or by another "
                 "version",
@@ -183,17 +198,16 @@ def fold_posterior(
 def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family: str):
     """Predictions of one test group, from a fit without its subjects."""
     path = _fold_path(workspace, settings, opinions, target, members, family)
-    stamp = path.with_suffix(".json")
-    if path.is_file() and stamp.is_file():
-        return store.load_predictive(path), json.loads(stamp.read_text(encoding="utf-8"))
+    if path.is_file() and (verdict := _stamp(path)):
+        return store.load_predictive(path), verdict
     posterior = fold_posterior(workspace, settings, opinions, target, members, family)
     tested = opinions.select(splits.tested(opinions, members))
     predictive = fusion.predict(posterior, tested, target=target, seed=settings.seed, subjects=subjects(opinions))
     if opinions.held_out_by != splits.SUBJECT:
         predictive = replace(predictive, trained_on=_seen(opinions, tested, target, members))
     store.save_predictive(predictive, path)
-    verdict = json.loads(_kept(path).with_suffix(".json").read_text(encoding="utf-8"))
-    write_json(stamp, verdict)
+    verdict = _stamp(_kept(path))
+    write_json(path.with_suffix(".json"), verdict)
     return predictive, verdict
 
 

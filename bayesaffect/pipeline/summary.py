@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesaffect.evaluate.summary import difference
 from bayesaffect.pipeline.fuse import HYBRID, LATE
 from bayesaffect.report.findings import HEADS, natural
 from bayesaffect.types import Target
@@ -232,10 +233,7 @@ def _and(names: Iterable[str]) -> str:
 
 def _difference(differences: pd.DataFrame, target: Target, rival: str) -> pd.Series | None:
     """NLL of late fusion minus NLL of ``rival``."""
-    rows = differences[
-        (differences["b"] == rival) & (differences["target"] == target.name) & (differences["score"] == "nll")
-    ]
-    return None if rows.empty else rows.iloc[0]
+    return difference(differences, LATE, rival, target.name)
 
 
 def _row(table: pd.DataFrame, model: str, target: Target, score: str) -> pd.Series | None:

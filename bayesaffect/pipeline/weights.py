@@ -13,7 +13,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.fuse import LATE, check_current, load_posterior
+from bayesaffect.pipeline.fuse import LATE, load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.report import shares, stacked
 from bayesaffect.report.figures.weights import forest
@@ -38,8 +38,7 @@ def tables(workspace: Path) -> dict[str, pd.DataFrame]:
     result = {}
     for path in found:
         target = path.stem.removeprefix(f"{LATE}_")
-        posterior = load_posterior(workspace, target)
-        check_current(workspace, settings, opinions, [target])
+        posterior = load_posterior(workspace, settings, opinions, target)
         population = fusion.weights(posterior)["population"].expand_dims(subject=[POPULATION])
         everybody = xr.concat([stacked(population), shares(posterior)], "subject")
         frame = long(everybody)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayesaffect.evaluate.summary import difference
 from bayesaffect.report.figures.weights import NEGATIVE
 from bayesaffect.types import Target
 
@@ -212,23 +213,12 @@ def _diagnostics(facts: Facts) -> str:
 def _limits(facts: Facts) -> list[str]:
     lines = ["What people report is not what they feel; the release predicts reports."]
     for target in facts.targets:
-        row = _against_chance(facts, target)
+        row = None if facts.differences is None else difference(facts.differences, FUSED[0], CHANCE, target.name)
         if row is None:
             lines.append(f"{target.name}: not compared with knowing no sensor at all.")
         elif not row["high"] < 0:
-            difference = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] nats per trial"
-            lines.append(
-                f"{target.name}: not clearly better than knowing no sensor at all (its NLL differs by {difference})."
-            )
+            by = f"{row['value']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] nats per trial"
+            lines.append(f"{target.name}: not clearly better than knowing no sensor at all (its NLL differs by {by}).")
     lines.append("A missing sensor is allowed; the answer then leans on the others and on the prior.")
     lines.append("A person of the study who is recorded again counts as a new one, and is predicted too well.")
     return lines
-
-
-def _against_chance(facts: Facts, target: Target) -> pd.Series | None:
-    """NLL of the fusion minus that of knowing no sensor."""
-    if facts.differences is None:
-        return None
-    asked = {"a": FUSED[0], "b": CHANCE, "target": target.name, "score": "nll"}
-    rows = facts.differences[(facts.differences[list(asked)] == pd.Series(asked)).all(axis=1)]
-    return None if rows.empty else rows.iloc[0]

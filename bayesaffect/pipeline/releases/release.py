@@ -18,9 +18,8 @@ from bayesaffect import __version__, fusion, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash, write_json, write_text
 from bayesaffect.io import store
-from bayesaffect.pipeline.apply import fitted_of, load_posteriors
-from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, save_posterior
-from bayesaffect.pipeline.opinions import of_study
+from bayesaffect.pipeline.apply import check_fits, fitted_of, load_posteriors
+from bayesaffect.pipeline.fuse import LATE, asked_for, save_posterior
 from bayesaffect.pipeline.releases import frozen
 from bayesaffect.pipeline.releases.released import CARD, FORMAT, MANIFEST, MODELS, check_name
 from bayesaffect.pipeline.settings import LOSO, Settings
@@ -94,16 +93,8 @@ def _check(workspace: Path, settings: Settings):
         )
 
 
-def _check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict]):
-    """Networks that were trained anew after the fusion do not go with it."""
-    opinions = of_study(workspace, settings)
-    for family, found in posteriors.items():
-        check_current(workspace, settings, opinions, tuple(found), family)
-
-
 def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
-    asked = (LATE, HYBRID) if settings.hybrid else (LATE,)
-    families = [f for f in asked if list((workspace / "fusion").glob(f"{f}_*.nc"))]
+    families = [f for f in asked_for(settings) if list((workspace / "fusion").glob(f"{f}_*.nc"))]
     posteriors = {family: load_posteriors(workspace / "fusion", family) for family in families or (LATE,)}
     modalities, targets = fitted_of(posteriors[LATE])
     for family, found in posteriors.items():
@@ -111,12 +102,11 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
             save_posterior(anonymous(posterior), folder / f"{family}_{target}.nc")
     if settings.format != "opinions":
         frozen.freeze(workspace, settings, folder)
-        _check_fits(workspace, settings, posteriors)
+    check_fits(workspace, settings, posteriors)
     nameless = replace(settings, dataset=Path(settings.dataset).name)
     store.write_settings(folder, asdict(nameless))
     data = pd.read_csv(workspace / SHEETS / "data.csv", dtype={"subject": str})
     gate = json.loads((workspace / "fusion" / "gate.json").read_text(encoding="utf-8"))
-    sheets = {name: workspace / SHEETS / f"{name}.csv" for name in ("differences", "weights")}
     facts = card.Facts(
         name=name,
         version=__version__,
@@ -125,7 +115,8 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
         counts=data.drop(columns="subject").sum().to_dict() | {"subjects": len(data)},
         protocol=protocol(nameless),
         scores=pd.read_csv(workspace / SCORES),
-        **{name: pd.read_csv(path) for name, path in sheets.items() if path.is_file()},
+        differences=_sheet(workspace, "differences"),
+        weights=_sheet(workspace, "weights"),
         failures=tuple(without_names(line) for line in gate["failures"]),
         removed=REMOVED,
     )
@@ -152,6 +143,11 @@ def _fill(workspace: Path, settings: Settings, name: str, folder: Path):
             },
         },
     )
+
+
+def _sheet(workspace: Path, name: str) -> pd.DataFrame | None:
+    path = workspace / SHEETS / f"{name}.csv"
+    return pd.read_csv(path) if path.is_file() else None
 
 
 def anonymous(posterior: az.InferenceData) -> az.InferenceData:

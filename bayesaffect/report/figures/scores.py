@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bayesaffect.evaluate.summary import difference
 from bayesaffect.report.findings import Findings
 from bayesaffect.report.style import GRID, INK, PALE, Picture, colours, label, markers, panels, paper
 
@@ -178,12 +179,11 @@ def differences(findings: Findings) -> Picture | None:
     for axes, (target, score) in zip(grid[0], chosen, strict=True):
         _stripes(axes, pairs)
         axes.axvline(0, color=INK, lw=0.7)
-        mine = table[(table["target"] == target) & (table["score"] == score)]
         for k, (a, b) in enumerate(pairs):
-            rows = mine[(mine["a"] == a) & (mine["b"] == b)]
-            if rows.empty:
+            row = difference(table, a, b, target, score)
+            if row is None:
                 continue
-            row, total = rows.iloc[0], total + 1
+            total += 1
             above, below = row["low"] > 0, row["high"] < 0
             away = above or below
             better += below if score in LOWER else above

@@ -9,6 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from bayesaffect.cli import main
+from bayesaffect.pipeline import apply
+from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.simulate.truth import read_truth
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -41,6 +43,14 @@ def test_its_page_is_whole(demo):
 def test_what_could_not_be_used_is_listed(demo):
     omissions = pd.read_csv(demo / "workspace" / "prepared" / "omissions.csv")
     assert omissions.what.str.contains("trigger").any() and omissions.what.str.contains("felt").any()
+
+
+def test_what_lies_in_its_workspace_is_what_its_fits_were_made_from(demo):
+    """Opinions read from its files give the keys that the fits got from opinions in memory: nothing is refused."""
+    workspace = demo / "workspace"
+    posteriors = apply.load_posteriors(workspace / "fusion", "late")
+    assert set(posteriors) == {"valence", "arousal", "emotion"}
+    apply.check_fits(workspace, study_settings.load(workspace), {"late": posteriors})
 
 
 def test_the_posterior_knows_whose_sensors_are_noisy(demo):

@@ -46,9 +46,15 @@ def test_disturbances_of_versions_that_hold_other_trials_are_their_own(opinions)
     assert keys[0] != keys[1]
 
 
-def test_last_bits_make_no_other_opinions_and_a_thousandth_does(opinions):
-    """Averages of draws that were read from a file differ from those in memory by the order of the sum."""
+@pytest.mark.parametrize("halfway", [False, True])
+def test_last_bits_make_no_other_opinions_and_a_thousandth_does(opinions, halfway):
+    """Averages of draws that were read from a file differ from those in memory by the order of the sum; an average of
+    two single-precision draws stands half-way between such numbers."""
     mean = opinions.mean["valence"]
+    if halfway:
+        single = mean.values.astype(np.float32)
+        mean = mean.copy(data=single + 0.5 * np.spacing(single).astype(float))
+        opinions = replace(opinions, mean=opinions.mean | {"valence": mean})
     said = {factor: replace(opinions, mean=opinions.mean | {"valence": mean * factor}) for factor in (1 + 2e-16, 1.001)}
     assert (said[1 + 2e-16].mean["valence"].values != mean.values).any()
     assert fingerprint(said[1 + 2e-16]) == fingerprint(opinions) != fingerprint(said[1.001])

@@ -37,27 +37,42 @@ def connected(address: str) -> Iterator:
         raise InputError(
             "--scheduler needs dask, which is not installed", remedy='install it with pip install "bayesaffect[dask]"'
         ) from None
-    logs = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado")]
-    before = [each.level for each in logs]
-    for each in logs:  # what goes wrong is said in one sentence here
-        each.setLevel(logging.CRITICAL)
-    client = None
-    try:
+    with _silence():
+        client = None
         try:
-            _check(address)
-            client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, TimeoutError, ValueError, ImportError) as error:
-            raise InputError(
-                f"no Dask scheduler answers ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
-                where=address,
-                remedy="start one with `dask scheduler`, and give the address it prints, such as tcp://127.0.0.1:8786",
-            ) from None
-        yield client
+            try:
+                _check(address)
+                client = Client(address, timeout=CONNECT_S, set_as_default=False)
+            except (OSError, TimeoutError, ValueError, ImportError) as error:
+                raise InputError(
+                    f"no Dask scheduler answers ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+                    where=address,
+                    remedy="start one with `dask scheduler`, and give the address it prints, such as "
+                    "tcp://127.0.0.1:8786",
+                ) from None
+            yield client
+        finally:
+            if client is not None:
+                client.close(timeout=CONNECT_S)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Dask's own news, such as a worker that is lost and replaced: what goes wrong is said in one sentence here.
+
+    Dask gives some of its loggers (``distributed.client``) levels of their own, which that of their root leaves as
+    they are.
+    """
+    roots = ("distributed", "asyncio", "tornado")
+    names = {*roots, *(name for name in logging.root.manager.loggerDict if name.partition(".")[0] in roots)}
+    before = {log: log.level for log in map(logging.getLogger, names)}
+    for log in before:
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        if client is not None:
-            client.close(timeout=CONNECT_S)
-        for each, level in zip(logs, before, strict=True):
-            each.setLevel(level)
+        for log, level in before.items():
+            log.setLevel(level)
 
 
 def _check(address: str):

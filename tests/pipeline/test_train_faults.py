@@ -1,6 +1,7 @@
 """Training that is interrupted, loses a worker, is started twice at once, or is carried out by a Dask cluster."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from bayesaffect.uncertainty.cluster import connected
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -172,6 +175,15 @@ def test_a_cluster_that_loses_a_worker_in_the_middle_ends_with_the_same_bits(alo
     code, _, err = end(process)
     assert code == 0 and err == ""
     assert results(tmp_path / "ws") == results(alone) and kept.items() <= stamps(tmp_path / "ws").items()
+
+
+def test_dasks_own_news_is_no_news_for_a_user(cluster):
+    log = logging.getLogger("distributed.client")  # has a level of its own: "Couldn't gather 1 keys, rescheduling"
+    before = log.level
+    assert before == logging.WARNING
+    with connected(cluster.scheduler_address):
+        assert not log.isEnabledFor(logging.ERROR)
+    assert log.level == before
 
 
 def test_two_clients_of_a_cluster_train_nothing_twice(alone, cluster, tmp_path):

@@ -47,6 +47,7 @@ app.add_typer(published.published, name="opinions")
 def main(arguments: Sequence[str] | None = None):
     """Entry point: a user's mistake is one sentence and exit code 2, an interrupt is code 130."""
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")  # replaced, and its work done again
+    warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing")  # its news of the day, on first import
     try:
         app(args=None if arguments is None else list(arguments), prog_name="bayesaffect")
     except InputError as error:

@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from bayesaffect.cli import main
@@ -40,6 +42,14 @@ def run(capsys, *arguments):
 def test_every_verb_explains_itself(capsys, verb):
     code, out, _ = run(capsys, verb, "--help")
     assert code == 0 and "Usage: bayesaffect" in out
+
+
+def test_a_day_begins_without_news_of_other_packages(tmp_path):
+    """ArviZ 0.23 warns once a day, remembered in the cache folder of the user."""
+    command = [sys.executable, "-c", "from bayesaffect.cli import main; main()", "weights", str(tmp_path)]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MPLCONFIGDIR": matplotlib.get_cachedir()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2 and done.stderr.startswith(f"bayesaffect: {tmp_path}: is not a workspace"), done
 
 
 @pytest.mark.parametrize("script", sorted(p.name for p in SCRIPTS.glob("*.py")))

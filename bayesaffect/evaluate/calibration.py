@@ -3,6 +3,7 @@
 Shapes: ``prob`` (n, k), ``label`` (n,) level indices; ``mean`` and ``variance`` (draw, n) of a Gaussian
 mixture, ``truth`` (n,). Bands are those of a calibrated forecaster with independent trials; trials of one
 subject are not independent, so a curve outside its band is a question to look into, not a test result.
+All raise `InputError` for what is no probability or no known truth, and where there is no trial.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pandas as pd
 from scipy.stats import binom, norm, poisson_binom
 
 from bayesaffect.evaluate.scores import pit
+from bayesaffect.evaluate.scores.accepted import check_classes, check_event, check_known
 
 
 class Floor(NamedTuple):
@@ -42,6 +44,7 @@ def even_index(value: np.ndarray, bins: int) -> np.ndarray:
 
 def confidence(prob: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probability of the most probable class (n,) and whether that class is the true one (n,)."""
+    check_classes(prob, label)
     chosen = prob.argmax(1)
     return prob[np.arange(label.size), chosen], chosen == label
 
@@ -51,6 +54,7 @@ def gap(probability: np.ndarray, outcome: np.ndarray, bins: int = 15) -> float:
 
     sum_b (n_b / n) |mean outcome in b - mean probability in b| over ``bins`` bins of equal width.
     """
+    check_event(probability, outcome)
     difference = np.bincount(bin_index(probability, bins), outcome - np.asarray(probability), minlength=bins)
     return float(np.abs(difference).sum() / len(outcome))
 
@@ -65,6 +69,7 @@ def ece(prob: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
 
 def classwise_ece(prob: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
     """Mean over classes k of the calibration error (`gap`) of p_k as a forecast of [label = k] (Kull et al. 2019)."""
+    check_classes(prob, label)
     return float(np.mean([gap(prob[:, k], label == k, bins) for k in range(prob.shape[1])]))
 
 
@@ -110,6 +115,7 @@ def reliability_curve(prob: np.ndarray, label: np.ndarray, bins: int = 15, *, ba
 
 def event_curve(probability: np.ndarray, outcome: np.ndarray, bins: int = 15, *, band: float = 0.9) -> pd.DataFrame:
     """`reliability_curve` of a single event forecast with ``probability`` (n,) and seen as ``outcome`` (n,) bool."""
+    check_event(probability, outcome)
     index, rows = bin_index(probability, bins), []
     for b in np.unique(index):
         p, seen = np.asarray(probability)[index == b], np.asarray(outcome)[index == b]
@@ -136,6 +142,7 @@ def coverage_curve(
     Columns ``level``, ``coverage``, ``trials``, ``band_low``, ``band_high`` (binomial, of a calibrated
     forecaster). ``levels`` default to 0.05, 0.10, ..., 0.95.
     """
+    check_known(truth)
     levels = np.arange(1, 20) / 20 if levels is None else np.asarray(levels, dtype=float)
     distance = np.abs(2 * pit(mean, variance, truth) - 1)
     inside = (distance[None] <= levels[:, None]).mean(1)
@@ -149,6 +156,7 @@ def pit_histogram(values: np.ndarray, bins: int = 10, *, band: float = 0.9) -> p
     Columns ``low``, ``high``, ``density``, ``trials``, ``band_low``, ``band_high``: quantiles of
     binomial(n, 1/bins), as density.
     """
+    check_known(values)
     counts, edges = np.histogram(values, bins=bins, range=(0, 1))
     low, high = _binomial_band(len(values), np.full(bins, 1 / bins), band)
     columns = {"low": edges[:-1], "high": edges[1:], "density": counts * bins / len(values), "trials": counts}
@@ -164,6 +172,7 @@ def pit_curve(
     with probability ``band`` the whole curve of n independent uniform values stays inside. The band is binomial at
     every point, its pointwise level chosen by simulation such that ``band`` holds jointly (Säilynoja et al. 2022).
     """
+    check_known(values)
     n, at = len(values), np.arange(1, points) / points
     uniform = np.random.default_rng(seed).random((draws, n))
     counts = np.stack([np.bincount(np.ceil(u * points).astype(int), minlength=points + 1) for u in uniform])

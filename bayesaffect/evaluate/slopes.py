@@ -1,6 +1,7 @@
 """Calibration slope and intercept: by how much is what a model says exaggerated, and is it shifted?
 
 1 and 0 when calibrated; a slope below 1 says over-confident (too extreme), above 1 under-confident.
+Lines raise `InputError` for what is no probability, no known truth, or no trial at all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+from bayesaffect.evaluate.scores.accepted import check_classes, check_event, check_ratings
 
 _FLOOR = 1e-12
 
@@ -28,6 +31,7 @@ def event_line(probability: np.ndarray, outcome: np.ndarray) -> Line:
     Maximum likelihood; ``probability`` (n,), ``outcome`` (n,) 0 or 1. NaN where there is no finite solution: all
     outcomes the same, all probabilities the same, or outcomes that the probabilities separate without error.
     """
+    check_event(probability, outcome)
     p = np.clip(probability, _FLOOR, 1 - _FLOOR)
     x = np.stack([np.ones(p.size), np.log(p) - np.log1p(-p)], 1)
     y = np.asarray(outcome, dtype=float)
@@ -47,6 +51,7 @@ def class_slope(prob: np.ndarray, label: np.ndarray) -> Line:
     The inverse of a fitted temperature (Guo et al. 2017). ``prob`` (n, k), ``label`` (n,). The intercept is NaN (there
     is none). NaN where there is no finite solution.
     """
+    check_classes(prob, label)
     log = np.log(np.maximum(prob, _FLOOR))
     rows = np.arange(label.size)
 
@@ -68,6 +73,7 @@ def rating_line(mean: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 
     Both (n,). The intercept is the expected truth where the prediction is 0. NaN for constant predictions.
     """
+    check_ratings(mean, truth)
     x = mean - mean.mean()
     if (x**2).mean() < 1e-24:
         return float("nan"), float("nan")

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.fft import dct, idct
 
 from bayesaffect.evaluate.calibration import confidence
+from bayesaffect.evaluate.scores.accepted import check_event
 
 GRID = 512
 _STEPS = 12
@@ -24,8 +25,10 @@ def smooth_gap(probability: np.ndarray, outcome: np.ndarray) -> float:
 
     and K_s is the Gaussian kernel of width s reflected at 0 and 1. g falls in s, so there is one solution.
     ``probability`` (n,) in [0, 1], ``outcome`` (n,) 0 or 1. It is taken on a grid of 512 cells (relative error
-    about (0.002 / s)^2). No bin edges, so a small change of a probability changes it little.
+    about (0.002 / s)^2). No bin edges, so a small change of a probability changes it little. Raises `InputError` for
+    what is no probability or no outcome, and where there is no trial.
     """
+    check_event(probability, outcome)
     return float(fixed_point(gridded(probability, np.asarray(outcome, dtype=float) - probability)[None])[0])
 
 

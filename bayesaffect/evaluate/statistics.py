@@ -7,7 +7,7 @@ recomputed trial by trial. Scores that are means over trials are listed trial by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from bayesaffect.types import Target
 
 BINS = 15
 THRESHOLDS = 1000
+INFLATED = ("ece", "adaptive_ece", "classwise_ece", "smooth_ece")  # sums of absolute values, by resampling
 _DRAWS = 500
 _BLOCK = 1 << 22
 
@@ -65,13 +66,16 @@ def pointwise(data: Aligned, target: Target) -> dict[str, np.ndarray]:
     return out
 
 
-def statistics(data: Aligned, target: Target, group: np.ndarray) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def statistics(
+    data: Aligned, target: Target, group: np.ndarray, *, each: Mapping[str, np.ndarray] | None = None
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Score name -> function from subject weights (resample, subject) to the score's values (resample,).
 
-    ``group`` (n,): the subject's number of each trial.
+    ``group`` (n,): the subject's number of each trial; ``each``: `pointwise` of the same, where it was made already.
     """
     n = _sums(np.ones(data.truth.size), group)
-    each = {name: _average(values, group, n) for name, values in pointwise(data, target).items()}
+    each = pointwise(data, target) if each is None else each
+    each = {name: _average(values, group, n) for name, values in each.items()}
     if target.kind == "categorical":
         return each | _categorical(data, group, n)
     return _continuous(data, group, n, target.half_range, each)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,12 @@ import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.evaluate.aligned import Aligned, align, take
-from bayesaffect.evaluate.statistics import statistics
+from bayesaffect.evaluate.bootstrap import interval, resample_counts
+from bayesaffect.evaluate.records import SCORES, records, table
+from bayesaffect.evaluate.statistics import INFLATED, statistics
 from bayesaffect.types import Predictive, Target
 
 __all__ = ["Aligned", "align", "difference", "paired_difference", "resample_counts", "score_table", "statistics"]
-
-COLUMNS = ["model", "target", "score", "value", "low", "high", "trials", "subjects"]
-_BIASED = ("ece", "adaptive_ece", "classwise_ece", "smooth_ece")
 
 
 def score_table(
@@ -28,7 +27,7 @@ def score_table(
     resamples: int = 1000,
     level: float = 0.9,
 ) -> pd.DataFrame:
-    """All legal scores of every model on every target it predicts.
+    """All legal scores of every model on every target it predicts: `records.table` of its `records.records`.
 
     Categorical: nll (nats), brier, accuracy, entropy, rps (levels that are numbers only), balanced_accuracy, macro_f1,
     kappa, auroc, aurc (loss: 1 when wrong), ece, adaptive_ece and classwise_ece (15 bins), smooth_ece,
@@ -51,20 +50,8 @@ def score_table(
     Returns columns model, target, score, value, low, high, trials, subjects. A pair of model and target
     without a common trial of known truth has no row.
     """
-    rows = []
-    for model, predictive in predictives.items():
-        for target in targets:
-            data = align(predictive, truth, target)
-            if data is None:
-                continue
-            names, group = np.unique(data.subject, return_inverse=True)
-            counts = resample_counts(names.size, resamples, seed)
-            for score, function in statistics(data, target, group).items():
-                value, low, high = _interval(function, counts, level, debias=score in _BIASED)
-                if score in _BIASED:
-                    low, high = np.maximum([low, high], 0)
-                rows.append((model, target.name, score, value, low, high, data.truth.size, names.size))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    draws = {"seed": seed, "resamples": resamples, "level": level}
+    return table(records(predictives, truth, targets, (), **draws), **draws)
 
 
 def paired_difference(
@@ -100,38 +87,14 @@ def paired_difference(
         counts = resample_counts(names.size, resamples, seed)
         ours, theirs = statistics(first, target, group), statistics(second, target, group)
         for score in ours:
-            value, low, high = _interval(
-                lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level, debias=score in _BIASED
+            value, low, high = interval(
+                lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level, debias=score in INFLATED
             )
             rows.append((a, b, target.name, score, value, low, high, common.size, names.size))
-    return pd.DataFrame(rows, columns=["a", "b", *COLUMNS[1:]])
+    return pd.DataFrame(rows, columns=["a", "b", *SCORES[1:]])
 
 
 def difference(table: pd.DataFrame, a: str, b: str, target: str, score: str = "nll") -> pd.Series | None:
     """The row of a `paired_difference` table in which a score of ``a`` minus that of ``b`` stands, if there is one."""
     rows = table[(table["a"] == a) & (table["b"] == b) & (table["target"] == target) & (table["score"] == score)]
     return None if rows.empty else rows.iloc[0]
-
-
-def resample_counts(subjects: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each subject occurs in each resample: (resamples, subjects), rows sum to ``subjects``."""
-    return (
-        np.random.default_rng(seed).multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples).astype(float)
-    )
-
-
-def _interval(
-    function: Callable, counts: np.ndarray, level: float, *, debias: bool = False
-) -> tuple[float, float, float]:
-    value = float(function(np.ones((1, counts.shape[1])))[0])
-    if counts.shape[1] < 2 or not np.isfinite(value):
-        return value, float("nan"), float("nan")
-    draws = function(counts)
-    draws = draws[np.isfinite(draws)]
-    if draws.size < 2:
-        return value, float("nan"), float("nan")
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    if debias:
-        bias = draws.mean() - value
-        low, high = low - bias, high - bias
-    return value, float(low), float(high)

@@ -17,7 +17,8 @@ import xarray as xr
 
 from bayesaffect import __version__, fusion, splits
 from bayesaffect.evaluate import baselines
-from bayesaffect.evaluate.summary import paired_difference, score_table
+from bayesaffect.evaluate.records import table
+from bayesaffect.evaluate.summary import paired_difference
 from bayesaffect.pipeline import stages
 from bayesaffect.pipeline.baselines import on_opinions, single
 from bayesaffect.pipeline.examination.examine import examine
@@ -92,7 +93,6 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         tested = evidence.fused.late.trial.values
         models, singles = (_of(tested, each) for each in (models, singles))
         opinions = opinions.select(np.isin(opinions.present["trial"].values, tested))
-    scores = score_table(models, opinions.truth, opinions.targets, seed=settings.seed)
     differences = pd.concat(
         [
             paired_difference(models, LATE, rival, truth=opinions.truth, targets=opinions.targets, seed=settings.seed)
@@ -104,6 +104,7 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
     examined = examine(
         workspace, settings, evidence.opinions, evidence.groups, models=models, singles=singles, trials=evidence.trials
     )
+    scores = table(examined.sheets["records"], seed=settings.seed)
     weights = {name: shares(posterior, opinions) for name, posterior in evidence.fused.posteriors.items()}
     findings = Findings(
         title=f"bayesaffect: {Path(settings.dataset).name}",

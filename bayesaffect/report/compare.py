@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayesaffect.errors import InputError
+from bayesaffect.evaluate import records
 from bayesaffect.files import write_text
 from bayesaffect.report.drawing import draw
 from bayesaffect.report.figures import compare as figures_compare
@@ -84,13 +85,12 @@ def read(folder: Path, name: str) -> Study:
             "its report cannot be read", where=str(folder), remedy=f"run `bayesaffect report {folder}` again"
         ) from None
     scores[["value", "low", "high"]] = scores[["value", "low", "high"]].astype(float)
-    weights, records = (
-        pd.read_csv(path, dtype={"subject": str, "fold": str}) if path.is_file() else None
-        for path in (report / "tables" / "weights.csv", report / "tables" / "records.csv")
-    )
-    if weights is None:
+    weights, flat = (report / "tables" / f"{name}.csv" for name in ("weights", "records"))
+    if weights.is_file():
+        weights = pd.read_csv(weights, dtype={"subject": str})
+    else:
         weights = pd.DataFrame(columns=["target", "subject", "modality", "q05", "median", "q95"])
-    return Study(name, about, scores, weights, records)
+    return Study(name, about, scores, weights, records.read(flat) if flat.is_file() else None)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -30,16 +30,17 @@ def write_markdown(findings: Findings, folder: Path, *, command: str) -> Path:
     """Write a study's evidence into ``folder`` and return the path of its page.
 
     Files, each whole or absent: ``index.md``, whose first line is a comment with ``command``, the one that makes these
-    files again; at most eight ``figures/<name>.png`` of at most 1.5 MB in all; ``scores.csv``; ``records.csv`` (mean
-    score of every subject under every model). No signal and no trial of a participant is in any of them but as a dot
-    or a count in a figure. Figures of an earlier page that this one no longer shows are removed.
+    files again; at most eight ``figures/<name>.png`` of at most 1.5 MB in all; ``scores.csv``; ``records.csv`` (the
+    flat records that the table of scores is made from: mean scores of every subject, other scores of everybody). No
+    signal and no trial of a participant is in any of them but as a dot or a count in a figure. Figures of an earlier
+    page that this one no longer shows are removed.
     """
     folder = Path(folder)
     before = _shown(folder / "index.md")
     pictures = list(_drawn(findings, folder / "figures"))
     flat = findings.sheets.get("records")
     if flat is None:
-        flat = records(findings.predictives, findings.truth, findings.targets, ())
+        flat = records(findings.predictives, findings.truth, findings.targets, (), seed=0)
     write_text(folder / "records.csv", flat.to_csv(index=False, float_format="%.6g"))
     write_text(folder / "scores.csv", tables.scores(findings).to_csv(index=False, float_format="%.6g"))
     path = write_text(folder / "index.md", page(findings, pictures, command))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, poisson_binom
 
+from bayesaffect.errors import InputError
 from bayesaffect.evaluate import calibration as cal
+from bayesaffect.evaluate import slopes, smooth
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +146,37 @@ def test_pit_curve_of_an_over_confident_model_leaves_its_band():
     assert (curve.difference > curve.band_high).any() and (curve.difference < curve.band_low).any()
     hand = cal.pit_curve(np.array([0.1, 0.5, 0.52, 0.95]), seed=0, points=4)
     assert hand.difference.to_list() == pytest.approx([0.25 - 0.25, 0.5 - 0.5, 0.75 - 0.75])
+
+
+@pytest.mark.parametrize(
+    "measure", [cal.ece, cal.adaptive_ece, cal.classwise_ece, cal.reliability_curve, smooth.smooth_ece]
+)
+def test_unknown_labels_are_not_counted_as_the_last_level(measure, forecasts):
+    prob, label = forecasts
+    with pytest.raises(InputError, match="labels reach from -1 to 2"):
+        measure(prob, np.where(np.arange(4000) == 7, -1, label))
+    with pytest.raises(InputError, match="n of at least 1"):
+        measure(prob[:0], label[:0])
+
+
+@pytest.mark.parametrize("measure", [cal.gap, cal.event_curve, smooth.smooth_gap, slopes.event_line])
+def test_what_is_no_event_is_refused(measure):
+    p, came = np.array([0.2, 0.7, 0.4]), np.array([0, 1, 1])
+    with pytest.raises(InputError, match="outcomes are not all 0 or 1"):
+        measure(p, np.array([0, 1, np.nan]))
+    with pytest.raises(InputError, match="probabilities reach from nan to nan"):
+        measure(np.array([0.2, np.nan, 0.4]), came)
+    with pytest.raises(InputError, match=r"reach from 0\.2 to 70"):
+        measure(np.array([0.2, 70, 0.4]), came)
+    with pytest.raises(InputError, match=r"\(3,\) do not fit outcomes of shape \(2,\)"):
+        measure(p, came[1:])
+
+
+def test_curves_refuse_unknown_values():
+    for curve in (cal.pit_histogram, lambda values: cal.pit_curve(values, seed=0)):
+        with pytest.raises(InputError, match="1 of 2 values are not finite"):
+            curve(np.array([0.1, np.nan]))
+        with pytest.raises(InputError, match="there is no trial"):
+            curve(np.array([]))
+    with pytest.raises(InputError, match="1 of 2 values are not finite"):
+        cal.coverage_curve(np.zeros((1, 2)), np.ones((1, 2)), np.array([0.1, np.nan]))

@@ -5,6 +5,7 @@ from scipy.stats import norm, pearsonr
 from scipy.stats import t as student
 from sklearn import metrics
 
+from bayesaffect.errors import InputError
 from bayesaffect.evaluate import scores
 from bayesaffect.evaluate.scores import mixture as mixture_scores
 
@@ -223,3 +224,77 @@ def test_quantiles_take_a_level_per_trial(mixture):
     level = np.linspace(0.02, 0.98, 30)
     x = scores.mixture_quantile(mean, variance, level)
     assert scores.mixture_cdf(mean, variance, x) == pytest.approx(level, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["nll", "brier", "accuracy", "balanced_accuracy", "macro_f1", "auroc", "kappa", "rps"])
+def test_what_is_no_class_or_no_probability_is_refused(name, classes):
+    prob, label = classes
+    score = getattr(scores, name)
+    unknown = np.where(np.arange(300) == 7, -1, label)
+    with pytest.raises(InputError, match="labels reach from -1 to 3, levels from 0 to 3; leave out the trials"):
+        score(prob, unknown)
+    with pytest.raises(InputError, match="labels reach from 0 to 4"):
+        score(prob, label + (label == 3))
+    with pytest.raises(InputError, match="labels are float64"):
+        score(prob, label.astype(float))
+    with pytest.raises(InputError, match=r"shape \(300, 4\) do not fit labels of shape \(299,\)"):
+        score(prob, label[1:])
+    with pytest.raises(InputError, match="n of at least 1"):
+        score(prob[:0], label[:0])
+    with pytest.raises(InputError, match="give probabilities, not their logarithms"):
+        score(np.log(prob), label)
+    with pytest.raises(InputError, match="reach from nan"):
+        score(np.where(prob == prob[0, 0], np.nan, prob), label)
+    with pytest.raises(InputError, match="sum to 1 only within"):
+        score(prob * np.where(np.arange(300) == 5, 0.9, 1)[:, None], label)
+
+
+@pytest.mark.parametrize("score", [scores.rmse, scores.pearson, scores.ccc])
+def test_shapes_that_would_broadcast_and_unknown_ratings_are_refused(score):
+    x, y = np.arange(4.0), np.array([1.0, np.nan, 2, 3])
+    with pytest.raises(InputError, match="1 of 4 values are not finite; leave out the trials whose truth is unknown"):
+        score(x, y)
+    for wrong in (x[:, None], x[1:], x[0]):
+        with pytest.raises(InputError, match="do not fit truths of shape"):
+            score(wrong, x)
+    with pytest.raises(InputError, match="n of at least 1"):
+        score(x[:0], x[:0])
+
+
+def test_an_unknown_rating_is_not_one_outside_its_interval(mixture):
+    mean, variance, y = mixture
+    unknown = np.where(np.arange(30) == 3, np.nan, y)
+    with pytest.raises(InputError, match="1 of 30 values are not finite"):
+        scores.coverage(mean, variance, unknown, 0.9)
+    for each in (scores.crps, scores.mixture_nll, scores.pit):
+        got, expected = each(mean, variance, unknown), each(mean, variance, y)
+        assert np.isnan(got[3]) and np.delete(got, 3) == pytest.approx(np.delete(expected, 3), abs=1e-12)
+
+
+def test_scales_levels_and_draws_outside_their_range_are_refused(mixture):
+    mean, variance, y = mixture
+    flat = np.where(np.arange(30) == 3, 0, variance)
+    for each in (scores.crps, scores.mixture_nll, scores.pit):
+        with pytest.raises(InputError, match="variance reaches down to 0"):
+            each(mean, flat, y)
+    for level in (0, 1, 90):
+        for function in (scores.covered, scores.interval_score):
+            with pytest.raises(InputError, match=f"level {level} is not between 0 and 1; give 0.9 for 90 %"):
+                function(*((mean, variance, y) if function is scores.covered else (y, y, y)), level)
+        with pytest.raises(InputError, match="not between 0 and 1"):
+            scores.interval(mean, variance, level)
+    with pytest.raises(InputError, match="df - 1 reaches down to 0"):
+        scores.crps_t(np.array([2.0, 1]), 0, 1, y[:2])
+    with pytest.raises(InputError, match="sd reaches down to -1"):
+        scores.crps_gaussian(y, np.full(30, -1.0), y)
+    with pytest.raises(InputError, match="there are 1 draws; give at least 2"):
+        scores.crps_draws(mean[:1], y, fair=True)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1, 1e9])
+def test_correlations_do_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(2, 50)) * unit
+    assert scores.pearson(x, y) == pytest.approx(pearsonr(x, y).statistic, abs=1e-9)
+    assert scores.ccc(x, y) == pytest.approx(scores.ccc(x / unit, y / unit), abs=1e-9)
+    assert np.isnan(scores.pearson(np.full(50, 0.1 * unit), y)) and np.isnan(scores.pearson(x, np.full(50, 0.3 * unit)))

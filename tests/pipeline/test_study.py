@@ -9,6 +9,7 @@ import pytest
 
 from bayesaffect import fusion
 from bayesaffect.cli import main
+from bayesaffect.evaluate import records
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline import train as training
@@ -52,6 +53,13 @@ def test_the_contract_of_names(study):
     assert {"nll", "accuracy", "ece", "auroc"} <= set(scores[scores.target == "emotion"].score)
     assert {"rmse", "ccc", "coverage90"} <= set(scores[scores.target == "valence"].score)
     assert (workspace / "report" / "index.html").stat().st_size > 100_000
+
+
+def test_the_scores_are_made_from_the_records_that_are_stored(study):
+    report, settings = study[0] / "report", study_settings.load(study[0])
+    again = records.table(records.read(report / "tables" / "records.csv"), seed=settings.seed)
+    pd.testing.assert_frame_equal(again, pd.read_csv(report / "scores.csv", float_precision="round_trip"))
+    assert {"late", "eeg", "prior"} <= set(again.model) and {"ccc", "auroc", "smooth_ece", "nll"} <= set(again.score)
 
 
 @pytest.mark.parametrize("target", ["valence", "arousal", "emotion"])

@@ -1,13 +1,19 @@
-"""Scores of class probabilities: ``prob`` (n, k), ``label`` (n,) level indices."""
+"""Scores of class probabilities: ``prob`` (n, k), ``label`` (n,) level indices.
+
+All raise `InputError` for what is no probability, no level, or no trial at all (`accepted.check_classes`).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
+from bayesaffect.evaluate.scores.accepted import check_classes
+
 
 def nll_each(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Log score of each trial in nats, -log p[i, label_i] (Good 1952); probabilities below 1e-300 count as 1e-300."""
+    check_classes(prob, label)
     return -np.log(np.maximum(prob[np.arange(label.size), label], 1e-300))
 
 
@@ -18,6 +24,7 @@ def nll(prob: np.ndarray, label: np.ndarray) -> float:
 
 def brier_each(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Brier score of each trial: sum_k (p_ik - [label_i = k])^2, between 0 and 2 (Brier 1950)."""
+    check_classes(prob, label)
     return (prob**2).sum(1) - 2 * prob[np.arange(label.size), label] + 1
 
 
@@ -28,11 +35,13 @@ def brier(prob: np.ndarray, label: np.ndarray) -> float:
 
 def accuracy(prob: np.ndarray, label: np.ndarray) -> float:
     """Share of trials whose most probable class is the true one: mean of [argmax_k p_ik = label_i]."""
+    check_classes(prob, label)
     return float((prob.argmax(1) == label).mean())
 
 
 def balanced_accuracy(prob: np.ndarray, label: np.ndarray) -> float:
     """Mean recall over the classes that occur in ``label`` (Brodersen et al. 2010)."""
+    check_classes(prob, label)
     return float(recall_score(label, prob.argmax(1), labels=np.unique(label), average="macro", zero_division=0))
 
 
@@ -41,6 +50,7 @@ def macro_f1(prob: np.ndarray, label: np.ndarray) -> float:
 
     Reference: van Rijsbergen (1979).
     """
+    check_classes(prob, label)
     return float(f1_score(label, prob.argmax(1), average="macro", zero_division=0))
 
 
@@ -50,6 +60,7 @@ def auroc(prob: np.ndarray, label: np.ndarray) -> float:
     Two classes: the second level is the positive one. More: mean over classes of one against the rest;
     a class that never or always occurs is left out. NaN when no class is left.
     """
+    check_classes(prob, label)
     classes = [1] if prob.shape[1] == 2 else range(prob.shape[1])
     areas = [roc_auc_score(label == k, prob[:, k]) for k in classes if 0 < (label == k).sum() < label.size]
     return float(np.mean(areas)) if areas else float("nan")
@@ -60,6 +71,7 @@ def kappa(prob: np.ndarray, label: np.ndarray) -> float:
 
     (p_o - p_e) / (1 - p_e) with p_o the accuracy and p_e = sum_k P(guess = k) P(label = k). NaN when p_e = 1.
     """
+    check_classes(prob, label)
     k = prob.shape[1]
     table = np.bincount(k * label + prob.argmax(1), minlength=k * k).reshape(k, k)
     return float(kappa_of(table[None].astype(float))[0])
@@ -78,6 +90,7 @@ def rps_each(prob: np.ndarray, label: np.ndarray) -> np.ndarray:
 
     sum_k (sum_{j <= k} p_ij - [label_i <= k])^2, between 0 and k - 1; a miss by one level costs less than one by two.
     """
+    check_classes(prob, label)
     below = label[:, None] <= np.arange(prob.shape[1])
     return ((prob.cumsum(1) - below)[:, :-1] ** 2).sum(1)
 

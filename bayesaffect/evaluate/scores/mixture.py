@@ -1,21 +1,29 @@
-"""Scores of an equal-weight mixture of Gaussians per trial: ``mean`` and ``variance`` (draw, n), ``truth`` (n,)."""
+"""Scores of an equal-weight mixture of Gaussians per trial: ``mean`` and ``variance`` > 0 (draw, n), ``truth`` (n,).
+
+Scores with a value per trial are NaN where the truth is; `covered` and `coverage` raise `InputError` there, and all do
+for a variance that is not above 0 and a level that is not between 0 and 1.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
 
+from bayesaffect.evaluate.scores.accepted import check_known, check_level, check_positive
+
 _BLOCK = 1 << 21  # numbers held at once (16 MiB)
 
 
 def mixture_nll(mean: np.ndarray, variance: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Log score (n,) in nats of a Gaussian mixture: -log (1/D) sum_d N(truth; mean_d, variance_d)."""
+    check_positive("variance", variance)
     log_density = -0.5 * (np.log(2 * np.pi * variance) + (truth - mean) ** 2 / variance)
     return np.log(mean.shape[0]) - logsumexp(log_density, axis=0)
 
 
 def mixture_cdf(mean: np.ndarray, variance: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Distribution function (n,) at ``value`` (n,): F(x) = (1/D) sum_d Phi((x - mean_d) / sqrt(variance_d))."""
+    check_positive("variance", variance)
     out = np.empty(mean.shape[1])
     for part in _parts(mean.shape[1], mean.shape[0]):
         out[part] = ndtr((value[part] - mean[:, part]) / np.sqrt(variance[:, part])).mean(0)
@@ -35,6 +43,8 @@ def mixture_quantile(mean: np.ndarray, variance: np.ndarray, level: float | np.n
     It lies between the smallest and the largest quantile of the components; Newton steps that leave this
     bracket, or that fail to halve the last step, are replaced by its midpoint, and the bracket shrinks each time.
     """
+    check_positive("variance", variance)
+    check_level(level)
     out = np.empty(mean.shape[1])
     level = np.broadcast_to(np.asarray(level, dtype=float), out.shape)
     for part in _parts(mean.shape[1], mean.shape[0]):
@@ -70,11 +80,14 @@ def _quantile(mean: np.ndarray, deviation: np.ndarray, level: np.ndarray) -> np.
 
 def interval(mean: np.ndarray, variance: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Central interval (low, high), each (n,): the quantiles (1 - level)/2 and (1 + level)/2 of the mixture."""
+    check_level(level)
     return mixture_quantile(mean, variance, (1 - level) / 2), mixture_quantile(mean, variance, (1 + level) / 2)
 
 
 def covered(mean: np.ndarray, variance: np.ndarray, truth: np.ndarray, level: float) -> np.ndarray:
     """Whether the central interval holds the truth (n,) bool: |2 F(truth) - 1| <= level, which needs no quantile."""
+    check_known(truth)
+    check_level(level)
     return np.abs(2 * pit(mean, variance, truth) - 1) <= level
 
 
@@ -88,6 +101,7 @@ def interval_score(low: np.ndarray, high: np.ndarray, truth: np.ndarray, level: 
 
     (high - low) + (2/a) max(low - y, 0) + (2/a) max(y - high, 0)
     """
+    check_level(level)
     penalty = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
     return high - low + 2 / (1 - level) * penalty
 
@@ -101,6 +115,7 @@ def crps(mean: np.ndarray, variance: np.ndarray, truth: np.ndarray) -> np.ndarra
     trapezoidal rule at steps of 0.75 times the smallest deviation, where its error is below 1e-8 of the scale
     (the integrand is smoothed by the Gaussian). Memory is bounded by working on blocks of trials.
     """
+    check_positive("variance", variance)
     draws, n = mean.shape
     deviation = np.sqrt(variance)
     first = np.empty(n)

@@ -43,7 +43,7 @@ def examine(
     singles: Mapping[str, Predictive],
     trials: Trials | None = None,
 ) -> Examined:
-    """Every table of the page beside scores and weights.
+    """Every table of the page beside weights; that of scores is made from the records.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ def examine(
     whole = opinions(None)
     given = {"truth": whole.truth, "targets": whole.targets}
     held_out = conformal.conformal_table(models[LATE], **given, seed=settings.seed)
-    sheets = {"records": records(models, **given, groups=_people(whole, settings, groups)), "conformal": held_out}
+    flat = records(models, **given, groups=_people(whole, settings, groups), seed=settings.seed)
+    sheets = {"records": flat, "conformal": held_out}
     sheets["ece"] = excess.ece_table({**singles, **models}, **given, seed=settings.seed)
     notes = {"calibration": (*excess.sentences(sheets["ece"], LATE), *conformal.disagreements(held_out))}
     best = {target.name: (LATE, *singles) for target in whole.targets}

@@ -13,7 +13,7 @@ import numpy as np
 
 from bayesaffect.errors import InputError
 from bayesaffect.types import Opinions, Trials
-from bayesaffect.types.unit import forbidden
+from bayesaffect.types.unit import check_names, forbidden
 
 SUBJECT = "subject"
 UNIT = {SUBJECT: "subject", "elicitor": "stimulus", "version": "version", "time": "part", "within": "fold"}
@@ -42,12 +42,15 @@ def apart(index: Trials | Opinions, protocol: str, folds: int | str, *, seed: in
 
     Raises
     ------
-    InputError : trials without stimulus or version, no stimulus that two people saw, one version only, or no subject
-        with as many trials as there are parts.
+    InputError : trials without stimulus or version, no stimulus that two people saw, one version only, no subject
+        with as many trials as there are parts, or names that may be one person's, stimulus's or version's
+        (`types.unit.check_names`).
     """
     if protocol not in UNIT:
         raise InputError(f"there is no protocol {protocol!r}", remedy=f"choose one of {', '.join(UNIT)}")
     by, present = UNIT[protocol], index.present
+    for named in (SUBJECT, by) if by in present.coords and by not in ("part", "fold") else (SUBJECT,):
+        check_names(present[named].values, named)
     if protocol == SUBJECT:
         return index if index.held_out_by == by else replace(index, held_out_by=by)
     if protocol == "elicitor":
@@ -79,7 +82,12 @@ def _check_stimuli(present):
         )
     pairs = {*zip(stimulus.tolist(), subject.tolist(), strict=True)}
     _, viewers = np.unique([name for name, _ in pairs], return_counts=True)
-    if viewers.size < 2 or (viewers < 2).all():
+    if viewers.size < 2:
+        raise InputError(
+            f"there is one stimulus only, {str(stimulus[0])!r}, and leaving it out leaves nothing to learn from",
+            remedy="name the stimulus of each trial, or use across-subject",
+        )
+    if (viewers < 2).all():
         raise InputError(
             f"{viewers.size} stimuli, and none was seen by two people, cannot be left out one by one",
             remedy="name a stimulus alike for everybody who saw it",
@@ -272,6 +280,10 @@ def grouped(subject: Sequence[str], groups: int, *, seed: int) -> tuple[tuple[st
     names, trials = np.unique(np.asarray(subject, dtype=str), return_counts=True)
     if groups < 2:
         raise InputError(f"{groups} groups of subjects were asked for", remedy="cross-validation needs at least 2")
+    if names.size < 2:
+        raise InputError(
+            f"there is one subject only, {', '.join(names.tolist())}", remedy="cross-validation needs at least 2"
+        )
     if names.size < groups:
         raise InputError(
             f"{names.size} subjects cannot fill {groups} groups", remedy=f"ask for at most {names.size} folds"

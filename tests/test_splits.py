@@ -106,7 +106,7 @@ def test_there_are_as_many_groups_of_stimuli_as_stimuli(opinions):
     [
         ("elicitor", 3, {"stimulus": [""] * 35}, "needs the stimulus of every trial"),
         ("elicitor", 3, {"stimulus": [f"t{k}" for k in range(35)]}, "none was seen by two people"),
-        ("elicitor", 3, {"stimulus": ["film"] * 35}, "1 stimuli"),
+        ("elicitor", 3, {"stimulus": ["film"] * 35}, "one stimulus only, 'film'"),
         ("version", 3, {}, "needs the version of every trial"),
         ("version", 3, {"version": ["a"] * 35}, "two named ones are needed"),
         ("version", 3, {"version": ["", *"a" * 34]}, "two named ones are needed"),
@@ -120,6 +120,35 @@ def test_there_are_as_many_groups_of_stimuli_as_stimuli(opinions):
 def test_what_a_protocol_cannot_be_made_from_is_said(opinions, protocol, folds, coords, message):
     with pytest.raises(InputError, match=message):
         splits.apart(of(opinions, **coords), protocol, folds, seed=0)
+
+
+ALIKE = [("S1", "s1"), ("S1", "S1 "), ("S1", "S01"), ("S1", "S 1"), ("1", "01"), ("1", "1.0"), ("7", "007"),
+         ("Anna Li", "anna  li"), ("a_1", "A-1"), ("\uff33\uff11", "S1")]  # fmt: skip
+DIFFERENT = [("S1", "S11"), ("S1 1", "S11"), ("1.1", "1.10"), ("S10", "S100"), ("a1b1", "a1b2"), ("0", "00a")]
+
+
+@pytest.mark.parametrize("pair", ALIKE)
+def test_one_person_spelt_in_two_ways_is_refused_under_every_protocol(opinions, pair):
+    subject = np.where(np.arange(35) % 2, *pair)
+    for protocol in ("subject", "elicitor", "within"):
+        with pytest.raises(InputError, match="differ only in capitals, spaces or how a number is written"):
+            splits.apart(of(opinions, subject=subject), protocol, 2, seed=0)
+
+
+@pytest.mark.parametrize("pair", DIFFERENT)
+def test_names_that_are_really_different_pass(opinions, pair):
+    splits.apart(of(opinions, subject=np.where(np.arange(35) % 2, *pair)), "subject", 2, seed=0)
+
+
+def test_stimuli_and_versions_spelt_in_two_ways_are_refused_where_they_are_held_out(opinions):
+    stimulus = np.where(np.arange(35) < 14, "Clip 1", "Clip 2")
+    stimulus[20:27], stimulus[27:] = "clip1", "clip_1"
+    index = of(opinions, stimulus=stimulus, version=np.where(np.arange(35) % 2, "lab", "Lab"))
+    splits.apart(index, "subject", 2, seed=0)
+    with pytest.raises(InputError, match="the stimuli 'Clip 1', 'clip1', 'clip_1' differ only"):
+        splits.apart(index, "elicitor", 2, seed=0)
+    with pytest.raises(InputError, match="the versions 'Lab', 'lab' differ only"):
+        splits.apart(index, "version", 2, seed=0)
 
 
 def test_opinions_of_one_protocol_are_not_taken_for_those_of_another(opinions):

@@ -17,7 +17,7 @@ from bayesaffect import __version__, fusion, progress, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, key, write_json
 from bayesaffect.io import store
-from bayesaffect.pipeline.opinions import unlabelled
+from bayesaffect.pipeline.opinions import check_truths, predictable, unlabelled, with_truth
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive
 
@@ -53,8 +53,13 @@ def fuse(
         that; people are then known, and a part of the sessions before which nothing is known is not predicted.
 
     Every fit is kept in the workspace under a key of what it was made from, and is not repeated.
+
+    Raises
+    ------
+    InputError : a target without truth, or with none that may be learnt from when some group is tested.
     """
     whole = opinions(None)
+    check_truths(whole, groups)
     families = asked_for(settings) if whole.embedding else (LATE,)
     posteriors: dict[str, dict] = {family: {} for family in families}
     fused: dict[str, list] = {family: [] for family in families}
@@ -233,20 +238,6 @@ def subjects(opinions: Opinions) -> str:
     return "population" if opinions.held_out_by == splits.SUBJECT else "known"
 
 
-def predictable(opinions: Opinions, members: Sequence[str]) -> bool:
-    """Whether every target can be learnt when a group is tested; before the first part of a session none can."""
-    if opinions.held_out_by != splits.UNIT["time"]:
-        return True
-    learnt = splits.learnt(opinions, members) & opinions.present.values.any(1)
-    known = all((learnt & _known(opinions, target.name)).any() for target in opinions.targets)
-    return known and bool(splits.tested(opinions, members).any())
-
-
-def _known(opinions: Opinions, target: str) -> np.ndarray:
-    truth = opinions.truth[target].values
-    return truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
-
-
 def _without(opinions: Opinions, members: Sequence[str]) -> tuple[Opinions, tuple[str, ...]]:
     """The opinions without truths that may not be learnt from, and the subjects that are held out as a whole."""
     if opinions.held_out_by == splits.SUBJECT:
@@ -258,7 +249,7 @@ def _seen(opinions: Opinions, tested: Opinions, target: str, members: Sequence[s
     """Units whose truth the fit has seen, for every tested trial."""
     unit, dim = opinions.unit.values.astype(str), f"trained_{opinions.held_out_by}"
     names = np.unique(unit)
-    seen = np.isin(names, unit[splits.learnt(opinions, members) & _known(opinions, target)])
+    seen = np.isin(names, unit[splits.learnt(opinions, members) & with_truth(opinions, target)])
     trial = tested.present["trial"].values
     return xr.DataArray(np.tile(seen, (trial.size, 1)), dims=("trial", dim), coords={"trial": trial, dim: names})
 

@@ -15,6 +15,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.fusion import Sampling
 from bayesaffect.pipeline.train import EARLY
 from bayesaffect.types import Opinions, Predictive, Trials
+from bayesaffect.types.unit import check_names
 from bayesaffect.uncertainty.crossfit import Execution, crossfit
 from bayesaffect.uncertainty.ensemble import Ensemble
 from bayesaffect.uncertainty.training import Training
@@ -145,4 +146,7 @@ def _fused(fit: Callable, opinions: Opinions, target: str, *, groups: Groups | N
 
 
 def _groups(index: Trials | Opinions, groups: Groups | None, seed: int) -> Groups:
-    return splits.grouped(index.subject.values, FOLDS, seed=seed) if groups is None else groups
+    if groups is not None:
+        return groups
+    check_names(index.subject.values, splits.SUBJECT)
+    return splits.grouped(index.subject.values, FOLDS, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.prepare import joined, prepare
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Target, Trials
+from bayesaffect.types.unit import INSIDE, check_names, plural
 from bayesaffect.uncertainty.crossfit import Execution
 from bayesaffect.uncertainty.predict import predict as by_networks
 
@@ -40,6 +42,52 @@ def unlabelled(opinions: Opinions, rows: np.ndarray) -> Opinions:
         nothing = -1 if target.kind == "categorical" else np.nan
         truth[target.name] = opinions.truth[target.name].where(~xr.DataArray(rows, dims="trial"), nothing)
     return replace(opinions, truth=truth)
+
+
+def with_truth(opinions: Opinions, target: str) -> np.ndarray:
+    """The trials whose truth is known: bool (trial,)."""
+    truth = opinions.truth[target].values
+    return truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
+
+
+def check_truths(opinions: Opinions, groups: Sequence[Sequence[str]]):
+    """Refuse at once what the fit of a fold would refuse after a long time, and targets that do not vary.
+
+    Raises
+    ------
+    InputError : a target without truth, with the same truth everywhere, or without truths (of ratings: two different
+        ones) that may be learnt from when some group is tested.
+    """
+    of = plural(opinions.held_out_by)
+    for target in opinions.targets:
+        name, told, truth = target.name, with_truth(opinions, target.name), opinions.truth[target.name].values
+        found = np.unique(truth[told])
+        if not found.size:
+            what, remedy = f"no trial has a truth of {name!r}, so nothing can be learnt or scored", "give its truths"
+            raise InputError(what, remedy=f"{remedy}, or leave the target out")
+        if found.size == 1:
+            value = target.levels[int(found[0])] if target.levels else f"{target.from_unit(found[0]):g}"
+            what = f"all {told.sum()} truths of {name!r} are {value}, so there is nothing to tell apart"
+            raise InputError(what, remedy="leave the target out")
+        for members in groups:
+            learnt = truth[told & splits.learnt(opinions, members)]
+            if np.unique(learnt).size > (target.kind == "continuous") or not predictable(opinions, members):
+                continue
+            who = ", ".join(members[:5]) + (", ..." if len(members) > 5 else "")
+            raise InputError(
+                f"{'no truth' if not learnt.size else 'only one value'} of {name!r} is left to learn from when {who} "
+                "are tested",
+                remedy=f"give truths of other {of}, or leave the target out",
+            )
+
+
+def predictable(opinions: Opinions, members: Sequence[str]) -> bool:
+    """Whether every target can be learnt when a group is tested; before the first part of a session none can."""
+    if opinions.held_out_by != splits.UNIT["time"]:
+        return True
+    learnt = splits.learnt(opinions, members) & opinions.present.values.any(1)
+    found = all((learnt & with_truth(opinions, target.name)).any() for target in opinions.targets)
+    return found and bool(splits.tested(opinions, members).any())
 
 
 def of_study(workspace: Path, settings: Settings) -> Opinions:
@@ -75,7 +123,8 @@ def of_new(
 
     Raises
     ------
-    InputError : nothing can be read there, or a modality, an input or a network is not the study's.
+    InputError : nothing can be read there, a modality, an input or a network is not the study's, or a person may be
+        one of the study spelt otherwise (`types.unit.check_names`).
     """
     if settings.format == "opinions":
         given = tables.read_table(source, **settings.reading).aligned(modalities)
@@ -93,6 +142,8 @@ def of_new(
     work = training.lay_out(settings, study, Execution(workspace / training.FOLDER, settings.nested, 1))
     record = json.loads(done.read_text(encoding="utf-8"))["recalibration"]
     trials = splits.as_new(_completed(trials, study), settings.protocol)
+    if (by := trials.held_out_by) == "version" or by not in INSIDE:  # networks that saw S1 are not to predict s1
+        check_names(np.concatenate([index.present[by].values.astype(str) for index in (study, trials)]), by)
     said = by_networks(work, trials, recalibration=record, names=list(study.modalities))
     if not said:
         raise InputError("has no trial with a modality of the study", where=source, remedy="see `prepare --list`")

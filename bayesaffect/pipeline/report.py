@@ -238,11 +238,16 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
         f"effects of subjects; {s.chains} chains x {s.draws} draws after {s.tune} warm-up iterations."
         + ("" if opinions.quality is None else " Opinions from poor signals are discounted by as much as the data say.")
     )
+    bare = ", ".join(m for m in opinions.modalities if m not in opinions.embedding)
+    views = "the opinions" if not opinions.embedding else "the features behind opinions"
+    views += f" (on the opinions of {bare}, without features)" if bare and opinions.embedding else ""
+    and_evidential = f" (and evidential fusion, of {bare})" if bare else ""
     clips = settings.format != "e4" and (opinions.present["stimulus"].values.astype(str) != "").any()
     lines["Baselines"] = (
         "prior: class shares, or mean and variance, of the training subjects; equal: equal-weight average of the "
         "modalities' opinions; stacking: logistic or ridge regression on all opinions; product: product of experts, "
-        "the prior counted once; evidential: Dempster combination of evidence networks on the features behind opinions"
+        "the prior counted once; evidential: Dempster combination of evidence networks on "
+        + views
         + ("; stimulus: how the training people rated the same clip, without any sensor" if clips else "")
         + ("" if table else "; order: a regression on the trial's place in the session, without any sensor")
         + (
@@ -254,8 +259,8 @@ def protocol(settings: Settings, evidence: Evidence) -> dict[str, str]:
     )
     if not table and settings.nested and settings.protocol != "time":
         lines["Baselines"] += (
-            f" Stacking learns from opinions whose networks have seen labels of {splits.TESTED[settings.protocol]}: "
-            "nested opinions are made for the fusion alone."
+            f" Stacking{and_evidential} learns from opinions whose networks have seen labels of "
+            f"{splits.TESTED[settings.protocol]}: nested opinions are made for the fusion alone."
         )
     if opinions.mean and not opinions.variance_known:
         lines["Baselines"] += (

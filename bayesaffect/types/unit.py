@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 
@@ -51,3 +56,29 @@ def forbidden(by: str, own: np.ndarray, trained: np.ndarray) -> np.ndarray:
         )
         return trained[None, :] >= own[:, None]
     return own[:, None] == trained[None, :]
+
+
+def check_names(names: Iterable[str], kind: str):
+    """Refuse names that differ only in capitals, spaces, or how a number is written, such as ``S1``, ``s1``, ``S01``.
+
+    They are most likely one person (stimulus, version) spelt in two ways, who would be learned from and tested on.
+
+    Raises
+    ------
+    InputError : two names of ``kind`` that are alike.
+    """
+    alike = defaultdict(set)
+    for name in {str(name) for name in names}:
+        alike[_plain(name)].add(name)
+    for same in (sorted(found) for found in alike.values() if len(found) > 1):
+        raise InputError(
+            f"the {plural(kind)} {', '.join(map(repr, same))} differ only in capitals, spaces or how a number is "
+            "written, and one that goes by two names would be in training and test",
+            remedy=f"spell each {kind} alike everywhere, or rename those that are not the same",
+        )
+
+
+def _plain(name: str) -> str:
+    """``S 01``, ``s1`` and ``S1.0`` as ``s1``; numbers before the last one are left as they are."""
+    text = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
+    return re.sub(r"^(\D*?) ?0*(\d+)(\.0+)?$", r"\1\2", text)

@@ -1,9 +1,14 @@
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
+from bayesaffect import splits
 from bayesaffect.errors import InputError
 from bayesaffect.evaluate import baselines, scores
+from bayesaffect.pipeline.baselines import by_evidence
 from bayesaffect.types import Opinions, Target
 
 RATING, CLASS = Target("valence", bounds=(0, 10)), Target("mood", levels=("a", "b", "c"))
@@ -76,6 +81,57 @@ def test_unknown_variance_is_learned_on_the_other_groups():
     own = np.isin(got.subject.values, GROUPS[0])
     assert got.variance["valence"].values[0, own] == pytest.approx(squared[~own].mean())
     assert (baselines.equal_weights(data).variance["valence"].values >= 1 - 1e-12).all()
+
+
+def test_a_modality_of_unknown_quality_adds_nothing_to_the_product():
+    """No variances, and ``y`` is there for people of one group only: nobody else can say how good it is."""
+    data = opinions(variance_known=False)
+    own = np.isin(data.subject.values, GROUPS[0])
+    only = Opinions(
+        data.targets,
+        data.present & ((data.present["modality"] == "x") | xr.DataArray(own, dims="trial")),
+        data.truth, data.mean, data.variance, data.log_prob, variance_known=False,
+    )  # fmt: skip
+    got, alone = baselines.product(only, GROUPS), baselines.product(only.only(["x"]), GROUPS)
+    both = got.select(np.isin(got.trial.values, alone.trial.values))
+    assert both.mean["valence"].values == pytest.approx(alone.mean["valence"].values)
+    assert both.variance["valence"].values == pytest.approx(alone.variance["valence"].values)
+    lone = ~np.isin(got.trial.values, alone.trial.values)
+    prior = baselines.prior_only(data, GROUPS)
+    prior = prior.select(np.isin(prior.trial.values, got.trial.values[lone]))
+    assert lone.any() and got.mean["valence"].values[:, lone] == pytest.approx(prior.mean["valence"].values)
+
+
+POOLS = {
+    "prior": baselines.prior_only,
+    "equal": baselines.equal_weights,
+    "product": baselines.product,
+    "stimulus": baselines.stimulus,
+    "stacking": functools.partial(baselines.stacking, seed=0),
+    "order": functools.partial(baselines.order_only, seed=0),
+    "evidential": functools.partial(by_evidence, seed=0),
+}
+
+
+@pytest.mark.parametrize("protocol", ["subject", "elicitor", "time"])
+@pytest.mark.parametrize("name", POOLS)
+def test_no_baseline_reads_a_truth_that_it_may_not(name, protocol):
+    """Truths that may not be learned from are dealt anew: what is said of the tested trials stays to the last bit."""
+    data = opinions(n=72, variance_known=name == "evidential")
+    clips = data.present.assign_coords(stimulus=("trial", [f"c{k // 6 % 4}" for k in range(72)]))
+    data = splits.apart(replace(data, present=clips), protocol, 3, seed=0)
+    groups, rng = splits.groups(data, 3, seed=0), np.random.default_rng(1)
+    before, members = POOLS[name](data, groups), groups[-1]
+    hidden = ~splits.learnt(data, members)
+    truth = data.truth.copy(deep=True)
+    truth["valence"][hidden], truth["mood"][hidden] = rng.uniform(-1, 1, hidden.sum()), rng.integers(0, 3, hidden.sum())
+    after = POOLS[name](replace(data, truth=truth), groups)
+    tested = np.isin(before.trial.values, data.present["trial"].values[splits.tested(data, members)])
+    pairs = [(getattr(before, kind), getattr(after, kind)) for kind in ("mean", "variance", "log_prob")]
+    for one, other in ((a[target].values, b[target].values) for a, b in pairs for target in a):
+        assert tested.any() and np.array_equal(one[:, tested], other[:, tested])
+        if protocol == "subject" and name in ("prior", "stacking"):
+            assert not np.array_equal(one[:, ~tested], other[:, ~tested])  # the truths of others do count
 
 
 def test_prior_only_by_hand():

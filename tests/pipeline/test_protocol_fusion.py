@@ -12,6 +12,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.io.opinions import read_table
 from bayesaffect.io.opinions_write import write_table
 from bayesaffect.pipeline import fuse as stage
+from bayesaffect.pipeline import opinions as of
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.settings import Settings, change
 from bayesaffect.simulate import simulate_opinions
@@ -111,6 +112,62 @@ def test_a_target_that_is_not_asked_at_first_is_predicted_on_the_same_trials_as_
     late = stage.fuse(tmp_path, settings("time"), lambda group: opinions, groups).late
     predicted = np.isin(table.present["trial"].values, late.trial.values)
     np.testing.assert_array_equal(predicted, np.arange(PEOPLE * CLIPS) % CLIPS >= 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "kept", "message"),
+    [
+        ("mood", [], "no trial has a truth of 'mood', so nothing"),
+        ("mood", [2], "no truth of 'mood' is left to learn from when S003"),
+        ("valence", [2], "no truth of 'valence' is left to learn from when S003"),
+    ],
+)
+def test_a_target_that_a_fold_could_not_learn_is_refused_before_the_first_fit(
+    table, fits, tmp_path, target, kept, message
+):
+    rows = xr.DataArray(np.isin(np.arange(PEOPLE * CLIPS) // CLIPS, kept), dims="trial")
+    nothing = -1 if target == "mood" else np.nan
+    opinions = replace(table, truth=table.truth.assign({target: table.truth[target].where(rows, nothing)}))
+    with pytest.raises(InputError, match=message):
+        stage.fuse(tmp_path, settings("subject"), lambda group: opinions, [("S001",), ("S002", "S004"), ("S003",)])
+    assert not fits
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "but", "message"),
+    [
+        ("mood", 1, 0, "all 24 truths of 'mood' are high, so there is nothing to tell apart"),
+        ("valence", 0.0, 0, "all 24 truths of 'valence' are 5, so"),
+        ("valence", 0.0, 1, "only one value of 'valence' is left to learn from when S001 are tested"),
+        ("mood", 1, 1, None),
+    ],
+)
+def test_a_target_that_does_not_vary_is_refused(table, fits, tmp_path, target, value, but, message):
+    truth = table.truth[target].copy()
+    truth[but * CLIPS :] = value
+    opinions = replace(table, truth=table.truth.assign({target: truth}))
+    groups = [("S001",), ("S002", "S004"), ("S003",)]
+    if message is None:
+        assert stage.fuse(tmp_path, settings("subject"), lambda group: opinions, groups).late.log_prob
+        return
+    with pytest.raises(InputError, match=message):
+        stage.fuse(tmp_path, settings("subject"), lambda group: opinions, groups)
+
+
+@pytest.mark.parametrize("name", ["S1", "s001", "new"])
+def test_new_recordings_of_a_person_of_the_study_are_not_taken_for_a_strangers(table, monkeypatch, tmp_path, name):
+    """Networks that have seen S001 are not to predict s001."""
+    given = replace(table, present=table.present.assign_coords(subject=("trial", [name] * PEOPLE * CLIPS)))
+    (tmp_path / of.training.DONE).parent.mkdir()
+    (tmp_path / of.training.DONE).write_text('{"recalibration": []}')
+    monkeypatch.setattr(of, "prepare", lambda *_, **__: given)
+    monkeypatch.setattr(of, "joined", lambda _: table)
+    monkeypatch.setattr(of.training, "lay_out", lambda *_: None)
+    monkeypatch.setattr(of, "by_networks", lambda *_, **__: {})
+    message = "has no trial with a modality" if name == "new" else f"subjects 'S001', '{name}' differ only"
+    recordings = replace(settings("subject"), format="mahnob")
+    with pytest.raises(InputError, match=message):
+        of.of_new(tmp_path, recordings, tmp_path, table.modalities, table.targets)
 
 
 def test_folds_of_two_protocols_do_not_share_a_file(table, fits, tmp_path):

@@ -69,8 +69,8 @@ def product(opinions: Opinions, groups: Groups) -> Predictive:
                  l_m = max(1/v_m - 1/v0, 0),   l_m z_m = x_m / v_m - m0 / v0 where l_m > 0, else 0
 
     so that an opinion that is no surer than the prior says nothing. Where the opinions came without variances, v_m is
-    the mean squared error of modality m on the other groups. Trials without any present modality and targets
-    without truth in some training set are left out.
+    the mean squared error of modality m on the other groups, and one that none of them has adds nothing. Trials without
+    any present modality and targets without truth in some training set are left out.
     """
     here = opinions.present.values
     covered, parts = folds(opinions, groups)
@@ -98,12 +98,13 @@ def product(opinions: Opinions, groups: Groups) -> Predictive:
 
 
 def _errors(x: np.ndarray, here: np.ndarray, truth: np.ndarray, parts) -> np.ndarray:
-    """Mean squared error of each modality on the training trials of each part (trial, modality)."""
+    """Mean squared error of each modality on the training trials of each part (trial, modality), or infinity."""
     found = np.ones(x.shape)
     for train, test in parts:
         known = here & (train & np.isfinite(truth))[:, None]
         squared = np.where(known, (x - np.where(np.isfinite(truth), truth, 0)[:, None]) ** 2, 0)
-        found[test] = np.maximum(squared.sum(0) / np.maximum(known.sum(0), 1), 1e-6)
+        count = known.sum(0)
+        found[test] = np.where(count, np.maximum(squared.sum(0) / np.maximum(count, 1), 1e-6), np.inf)
     return found
 
 

@@ -200,11 +200,16 @@ def carried(sheet: pd.DataFrame) -> float:
 
 
 def disagreements(
-    sheet: pd.DataFrame, *, level: float | None = None, seed: int = 0, resamples: int = 1000
+    sheet: pd.DataFrame,
+    *,
+    level: float | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    unseen: str = "new people",
 ) -> tuple[str, ...]:
     """A sentence per target on whether conformal and Bayesian sets agree, from `conformal_table`.
 
-    ``level`` defaults to `carried`.
+    ``level`` defaults to `carried`; ``unseen`` says in words what the predictions were held out from.
 
     They disagree where the 90 % interval of the difference in coverage (subjects resampled, paired) excludes 0 and the
     difference exceeds two points (upwards: beyond the level / K that K people, no more, add), or where sizes differ by
@@ -242,7 +247,7 @@ def disagreements(
             verdict = "disagree"
             short, ample = np.quantile(draws @ held["bayes"], [0.95, 0.05]) - level
             if short < 0:
-                told += "; the model is too sure of itself for new people: trust the conformal sets"
+                told += f"; the model is too sure of itself for {unseen}: trust the conformal sets"
             elif ample > 0:
                 told += "; the model is less sure than it could be"
             else:

@@ -38,7 +38,8 @@ _STRENGTHS = {
     "occlusion": "all of the face is grey; less: its lower part",
     "flat": "the sensor stands still during the whole trial; less: at its end",
     "channels": "all channels but two are dead; of physiology, all signals",
-    "shift": "the sensor's clock lags by 2 s",
+    "shift": "the sensor's clock lags by 2 s; less: on each trial by the whole frames (of EEG maps, a second or so) "
+    "next to it, exact in the mean over trials",
     "swapped": "every trial has the opinion of another trial",
     "missing": "no trial has this modality; less: only some lack it",
 }

@@ -110,6 +110,8 @@ def test_over_confidence_is_repaired_and_said(study_of):
         assert bayes.high < 0.87 < 0.88 < other.coverage and other["size"] > 1.2 * bayes["size"]
     for line in conformal.disagreements(sheet):
         assert "disagree" in line and "too sure of itself for new people: trust the conformal sets" in line
+    for line in conformal.disagreements(sheet, unseen="known people on held-out trials"):
+        assert "too sure of itself for known people on held-out trials:" in line
 
 
 def test_under_confidence_is_said(study_of):

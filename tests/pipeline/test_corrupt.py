@@ -159,10 +159,23 @@ def test_a_lag_moves_maps_and_series_as_it_does_in_recordings(study, raw, clean)
 
 def test_a_lag_is_of_whole_frames_and_the_first_value_is_held(clean):
     maps = clean.inputs["eeg"]["maps"].values
-    for strength, later in ((0.2, 0), (0.4, 1), (0.6, 1), (0.8, 2), (1.0, 2)):  # up to 2 s of frames of 1 s
+    before = np.zeros(len(maps), dtype=int)
+    for strength in STRENGTHS:  # up to 2 s of frames of 1 s
         ours = corrupt(clean, "eeg", "shift", strength, seed=0).inputs["eeg"]["maps"].values
-        np.testing.assert_array_equal(ours[..., later:], maps[..., : maps.shape[-1] - later])
-        np.testing.assert_array_equal(ours[..., :later], np.repeat(maps[..., :1], later, axis=-1))
+        lags = np.array([_lag(now, then) for now, then in zip(ours, maps, strict=True)])
+        assert set(lags) <= {np.floor(2 * strength), np.ceil(2 * strength)}
+        assert lags.mean() == pytest.approx(2 * strength, abs=0.5 / len(maps))
+        assert (lags >= before).all() and lags.sum() > before.sum()  # every strength lags more than the one before
+        before = lags
+
+
+def _lag(now: np.ndarray, then: np.ndarray) -> int:
+    """By how many frames one trial's maps come later, the first held."""
+    source = [np.maximum(np.arange(then.shape[-1]) - k, 0) for k in range(4)]
+    return next(k for k in range(4) if np.array_equal(now, then[..., source[k]]))
+
+
+def test_every_stream_of_a_modality_lags_by_the_seconds_asked(clean):
     block = corrupt(clean, "face", "shift", 0.5, seed=0).inputs["face"]
     crops, rate = clean.inputs["face"]["crops"].values, 4
     np.testing.assert_array_equal(block["crops"].values[:, rate:], crops[:, :-rate])

@@ -32,6 +32,17 @@ def test_who_is_missed_and_what_costs_most_is_said_in_numbers():
     assert "in 4 of 4 cases, clearly (90 % interval) in 4" in said[2]
 
 
+def test_hybrid_fusion_is_counted_where_there_is_one():
+    gains = [("eeg", "noise", 0.1), ("eeg", "missing", 0.01), ("face", "noise", -0.1), ("face", "missing", -0.01)]
+    rows = [("valence", m, kind, 1.0, "hybrid_gain", v, v - 0.02, v + 0.02, 100) for m, kind, v in gains]
+    found = sheet()
+    found["robustness"] = pd.concat([found["robustness"], pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+    line = sentences(found)[3]
+    assert "hybrid fusion has a lower NLL than late fusion in 2 of 4 cases, clearly (90 % interval) in 1" in line
+    assert line.endswith("clearly a higher one in 1.")
+    assert len(sentences(sheet())) == 3
+
+
 @pytest.mark.parametrize(
     ("defect", "words"),
     [

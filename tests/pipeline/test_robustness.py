@@ -12,7 +12,9 @@ import xarray as xr
 from bayesaffect.fusion import Sampling
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.examination import disturbed
-from bayesaffect.pipeline.examination.robustness import OF_OPINIONS, disturb, robustness
+from bayesaffect.pipeline.examination import robustness as robust
+from bayesaffect.pipeline.examination.corrupt import STRENGTHS, corrupt
+from bayesaffect.pipeline.examination.robustness import OF_OPINIONS, _kinds, disturb, robustness
 from bayesaffect.pipeline.examination.scalp import scalp, without
 from bayesaffect.pipeline.examination.selective import selective
 from bayesaffect.pipeline.opinions import with_trials
@@ -131,6 +133,48 @@ def test_fusion_of_a_table_loses_less_than_the_modality_that_is_disturbed(table)
     assert len(list((workspace / disturbed.FOLDER).glob("robustness-*.csv"))) == 1
 
 
+@pytest.fixture(scope="module")
+def embedded(said):
+    """Moods with a feature of the face that tells the truth itself, which the opinions tell less well."""
+    rng = np.random.default_rng(0)
+    moods = replace(said, targets=(MOOD,), truth=said.truth[["mood"]], mean={}, variance={})
+    values = rng.normal(0, 0.2, (len(said.subject), 2)) + np.array([4.0, 0]) * said.truth["mood"].values[:, None]
+    coords = {"trial": said.present["trial"].values, "feature": ["tells", "noise"]}
+    return replace(moods, embedding={"face": xr.DataArray(values, dims=("trial", "feature"), coords=coords)})
+
+
+def test_features_go_where_their_opinion_goes(embedded):
+    here, before = embedded.present.values[:, 1], embedded.embedding["face"].values
+    gone = disturb(embedded, "face", "missing", 0.5, seed=1)
+    lost = here & ~gone.present.values[:, 1]
+    assert np.isnan(gone.embedding["face"].values[lost]).all() and lost.any()
+    np.testing.assert_array_equal(gone.embedding["face"].values[~lost], before[~lost])
+    swapped = disturb(embedded, "face", "swapped", 0.5, seed=1)
+    same = (swapped.log_prob["mood"].values[:, 1] == embedded.log_prob["mood"].values[:, 1]).all(-1)
+    np.testing.assert_array_equal((swapped.embedding["face"].values == before).all(-1)[here], same[here])
+    for kind, modality in (("noise", "face"), ("swapped", "voice")):
+        np.testing.assert_array_equal(disturb(embedded, modality, kind, 1, seed=1).embedding["face"], before)
+
+
+@pytest.mark.slow
+def test_hybrid_fusion_is_disturbed_where_there_is_one(table, embedded, tmp_path, monkeypatch):
+    _, settings, _, groups = table
+    monkeypatch.setattr(robust, "STRENGTHS", (1.0,))
+    sheet = robustness(tmp_path, replace(settings, hybrid=True), lambda group: embedded, groups)
+    value = sheet.set_index(["modality", "kind", "strength", "score"])["value"]
+    assert value[("face", "noise", 0.0, "hybrid_nll_loss")] == 0
+    for strength in (0.0, 1.0):
+        at = ("face", "missing", strength)
+        assert value[(*at, "hybrid_gain")] == pytest.approx(value[(*at, "nll")] - value[(*at, "hybrid_nll")])
+    # noise in the opinion leaves the hybrid the feature, which a missing face takes away as well
+    missing, noise = (value[("face", kind, 1.0, "hybrid_nll_loss")] for kind in ("missing", "noise"))
+    assert missing > noise > 0
+    assert value[("face", "noise", 1.0, "hybrid_gain")] > value[("face", "noise", 0.0, "hybrid_gain")]
+    late = robustness(tmp_path, settings, lambda group: embedded, groups)
+    assert not late["score"].str.startswith("hybrid").any()
+    np.testing.assert_array_equal(late["value"], sheet[~sheet["score"].str.startswith("hybrid")]["value"])
+
+
 def recordings() -> Trials:
     """Beta power at C3 carries valence, the other channels and bands nothing; physiology tells a little."""
     rng = np.random.default_rng(7)
@@ -207,6 +251,29 @@ def test_disturbed_recordings_go_through_networks_that_did_not_see_them(study):
     known = disturbed.networks(workspace, settings, trials)
     same = disturbed.hear(known, opinions(None), trials, "eeg")
     np.testing.assert_allclose(same.mean["valence"], opinions(None).mean["valence"], atol=1e-6)
+    np.testing.assert_array_equal(same.embedding["eeg"], opinions(None).embedding["eeg"])
+    again = disturbed.hear(known, same, trials, "eeg")  # untouched trials are heard alike to the last bit
+    np.testing.assert_array_equal(again.mean["valence"], same.mean["valence"])
+    dead = disturbed.hear(known, same, corrupt(trials, "eeg", "channels", 0.6, seed=0), "eeg")
+    assert (dead.embedding["eeg"].values != same.embedding["eeg"].values).any(1).all()
+    for name in ("mean", "variance"):
+        before, after = (getattr(o, name)["valence"].sel(modality="physio") for o in (same, dead))
+        np.testing.assert_array_equal(before, after)
+    np.testing.assert_array_equal(dead.embedding["physio"], same.embedding["physio"])
+
+
+def test_what_cannot_change_a_modality_is_not_tried():
+    trials = recordings()
+    assert "channels" in _kinds(trials, "eeg") and "channels" not in _kinds(trials, "physio")  # no flags of validity
+    for names in (["C3"], ["C3", "Cz"]):
+        few = replace(trials, inputs={**trials.inputs, "eeg": trials.inputs["eeg"].sel(channel=names)})
+        assert _kinds(few, "eeg") == ["noise", "flat", "shift", "missing"]
+        for strength in STRENGTHS:
+            assert (corrupt(few, "eeg", "channels", strength, seed=0).quality <= few.quality).all()
+    nobody = trials.present.copy(deep=True)
+    nobody.values[:, 0] = False
+    blank = trials.inputs["eeg"].map(lambda a: a * np.nan)
+    assert _kinds(replace(trials, present=nobody, inputs={**trials.inputs, "eeg": blank}), "eeg") == ["missing"]
 
 
 def test_nothing_but_the_channel_or_band_is_taken_away():

@@ -45,9 +45,9 @@ def corrupt(trials: Trials, modality: str, kind: str, strength: float, *, seed: 
     - ``channels``: the share s of the channels (not the last two) is dead all the time: EEG interpolated from the
       others, signals of physiology invalid.
     - ``missing``: not present, whatever the strength.
-    - ``shift``: the modality lags the clip by 2 s seconds, to the nearest frame or sample: what frames and series hold
-      at time t was there at t - 2 s, and before that the first value. Features of physiology, summaries of a window,
-      stay.
+    - ``shift``: the modality lags the clip by 2 s seconds: what frames and series hold at time t was there at t - 2 s,
+      and before that the first value. A lag is of whole frames or samples, on every trial one of the two nearest, in
+      shares that make the mean over trials 2 s. Features of physiology, summaries of a window, stay.
 
     A face's features and units are measured again on the disturbed pictures and put on the subject's scale. The
     quality follows where the disturbance says what it is (`quality_left`), and stays elsewhere.
@@ -105,31 +105,36 @@ def _held(values: np.ndarray, strength: float) -> np.ndarray:
     return held
 
 
-def _lagged(block: xr.Dataset, names: tuple[str, ...], dim: str, strength: float) -> xr.Dataset:
+def _lagged(
+    block: xr.Dataset, names: tuple[str, ...], dim: str, strength: float, rng: np.random.Generator
+) -> xr.Dataset:
     """``block`` whose ``names`` come 2 s x ``strength`` later along ``dim``, seconds; the first value is held.
 
-    To the nearest sample: the mean of two neighbours would be calmer than any that was measured, and networks notice.
+    By whole samples: the mean of two neighbours would be calmer than any that was measured, and networks notice.
+    Rounded alike on all trials, frames of one second would know three lags for five strengths, and none below 0.5 s.
     """
     there = [name for name in names if name in block and dim in block[name].dims]
     if not there:
         return block
-    at = block[dim].values.astype(float)
+    at, trials = block[dim].values.astype(float), block.sizes["trial"]
     step = (at[-1] - at[0]) / (at.size - 1) if at.size > 1 else 1.0
-    later = int(np.floor(LAG_S * strength / step + 0.5))
-    return block.assign(
-        {
-            name: block[name].copy(data=block[name].isel({dim: np.maximum(np.arange(at.size) - later, 0)}).values)
-            for name in there
-        }
-    )
+    up = (rng.permutation(trials) + 0.5) / trials
+    later = np.floor(LAG_S * strength / step + up).astype(int)
+    source = np.maximum(np.arange(at.size) - later[:, None], 0)
+
+    def lag(array: xr.DataArray) -> xr.DataArray:
+        axes = [source.shape[("trial", dim).index(d)] if d in ("trial", dim) else 1 for d in array.dims]
+        return array.copy(data=np.take_along_axis(array.values, source.reshape(axes), array.dims.index(dim)))
+
+    return block.assign({name: lag(block[name]) for name in there})
 
 
 def _eeg_shift(block, strength, rng, subject):
-    return _lagged(_lagged(block, ("maps",), "frame", strength), ("raw",), "time", strength)
+    return _lagged(_lagged(block, ("maps",), "frame", strength, rng), ("raw",), "time", strength, rng)
 
 
 def _physio_shift(block, strength, rng, subject):
-    return _lagged(block, ("series",), "time", strength)
+    return _lagged(block, ("series",), "time", strength, rng)
 
 
 def _eeg_noise(block, strength, rng, subject):
@@ -239,7 +244,7 @@ def _face_flat(block, strength, rng, subject):
 
 
 def _face_shift(block, strength, rng, subject):
-    return _measured(block, _lagged(block, ("crops", "visible", "units"), "frame", strength), subject)
+    return _measured(block, _lagged(block, ("crops", "visible", "units"), "frame", strength, rng), subject)
 
 
 def _again(block: xr.Dataset, change: Callable[[np.ndarray], np.ndarray], subject: np.ndarray) -> xr.Dataset:

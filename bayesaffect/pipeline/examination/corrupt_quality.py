@@ -14,8 +14,8 @@ def names_of(block: xr.Dataset) -> list[str]:
 
 
 def dead_channels(channels: int, strength: float) -> int:
-    """How many of the channels a strength kills: at least one, and never the last two."""
-    return min(max(round(strength * channels), 1), channels - 2)
+    """How many of the channels a strength kills: at least one, and never the last two; none of one or two."""
+    return max(min(max(round(strength * channels), 1), channels - 2), 0)
 
 
 def quality_left(trials: Trials, modality: str, changed: xr.Dataset, *, kind: str, strength: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate import robustness as scoring
 from bayesaffect.files import file_hash, key, write_text
 from bayesaffect.pipeline import train as training
-from bayesaffect.pipeline.fuse import fingerprint, fold_posterior, predictable
+from bayesaffect.pipeline.fuse import LATE, fingerprint, fold_posterior, predictable
 from bayesaffect.pipeline.fuse import subjects as known_or_new
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Trials
@@ -54,7 +54,8 @@ def hear(known: Networks, opinions: Opinions, trials: Trials, modality: str) -> 
 
     Every trial is predicted by networks that have not seen its unit (`Opinions.unit`), recalibrated as in the study. At
     most 4 passes are drawn, from the same random numbers for any change, so that two changes differ by what they did to
-    the trials.
+    the trials. Opinions that carry the features of their trials, which the hybrid model reads, get those of the changed
+    ones.
     """
     asked = known.work.ensemble
     said = predict(
@@ -65,7 +66,8 @@ def hear(known: Networks, opinions: Opinions, trials: Trials, modality: str) -> 
         ensemble=replace(asked, passes=min(asked.passes, PASSES)),
     )
     told = Opinions.from_predictives(said, trials) if said else None
-    return replaced(replace(opinions, quality=_quality(opinions, trials)), modality, told)
+    heard = replaced(replace(opinions, quality=_quality(opinions, trials)), modality, told)
+    return fusion.with_features(heard, trials) if opinions.embedding else heard
 
 
 def replaced(opinions: Opinions, modality: str, told: Opinions | None) -> Opinions:
@@ -117,8 +119,9 @@ def fused(
     variants: Sequence[Opinions],
     *,
     advance: Callable[[float], None],
+    family: str = LATE,
 ) -> dict[str, list[dict[str, np.ndarray]]]:
-    """Scores of late fusion, trial by trial, on several versions of the same trials.
+    """Scores of late (or hybrid) fusion, trial by trial, on several versions of the same trials.
 
     Every trial is predicted by the fit that held out its group: its subject as somebody new where subjects are held
     out, else as somebody known (`fuse.subjects`). The effects of new people are drawn from the same random numbers for
@@ -126,8 +129,8 @@ def fused(
 
     Returns
     -------
-    target -> for every version: `pointwise` scores (trial,), and ``weight`` (trial, modality), the mean over draws of
-    the share that each modality has in the fused posterior.
+    target -> for every version: `pointwise` scores (trial,), and of late fusion ``weight`` (trial, modality), the mean
+    over draws of the share that each modality has in the fused posterior.
     """
     whole, first = opinions(None), variants[0]
     subject = first.subject.values.astype(str)
@@ -139,7 +142,7 @@ def fused(
             if not (rows.size and predictable(allowed, members)):
                 advance(len(variants))
                 continue
-            posterior = fold_posterior(workspace, settings, allowed, target.name, members)
+            posterior = fold_posterior(workspace, settings, allowed, target.name, members, family)
             who = {"subjects": known_or_new(allowed)}
             for group in ("posterior", "constant_data"):
                 posterior[group].load()
@@ -147,8 +150,9 @@ def fused(
                 part = variant.select(rows)
                 said = fusion.predict(posterior, part, target=target.name, seed=settings.seed, draws=DRAWS, **who)
                 scored = scoring.pointwise(said, first.truth, target)
-                share = fusion.trial_weights(posterior, part, draws=50, **who).mean("sample")
-                scored["weight"] = share.sel(modality=list(whole.modalities)).values
+                if family == LATE:
+                    share = fusion.trial_weights(posterior, part, draws=50, **who).mean("sample")
+                    scored["weight"] = share.sel(modality=list(whole.modalities)).values
                 for name, values in scored.items():
                     out.setdefault(name, np.full((subject.size, *values.shape[1:]), np.nan))[rows] = values
                 advance(1)

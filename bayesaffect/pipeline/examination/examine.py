@@ -17,8 +17,9 @@ from bayesaffect.pipeline.examination import robustness as robust
 from bayesaffect.pipeline.examination import scalp as scalps
 from bayesaffect.pipeline.examination import subsets as coalitions
 from bayesaffect.pipeline.examination.selective import selective
-from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.fuse import HYBRID, LATE
 from bayesaffect.pipeline.settings import Settings
+from bayesaffect.pipeline.train import EARLY
 from bayesaffect.types import Opinions, Predictive, Trials
 
 Groups = Sequence[Sequence[str]]
@@ -60,8 +61,11 @@ def examine(
     flat = records(models, **given, groups=_people(whole, settings, groups), seed=settings.seed)
     sheets = {"records": flat, "conformal": held_out}
     sheets["ece"] = excess.ece_table({**singles, **models}, **given, seed=settings.seed)
-    notes = {"calibration": (*excess.sentences(sheets["ece"], LATE), *conformal.disagreements(held_out))}
-    best = {target.name: (LATE, *singles) for target in whole.targets}
+    unseen = "new people" if settings.protocol == splits.SUBJECT else "known people on held-out trials"
+    sets = conformal.disagreements(held_out, unseen=unseen)
+    notes = {"calibration": (*excess.sentences(sheets["ece"], LATE), *sets)}
+    asked = (LATE, *(m for m in (HYBRID, EARLY) if m in models), *singles)
+    best = {target.name: asked for target in whole.targets}
     sheets["selective"] = selective({**singles, **models}, **given, models=best, seed=settings.seed)
     if len(whole.modalities) > 1:
         made_from = (workspace, settings, opinions, groups)

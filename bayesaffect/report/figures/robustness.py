@@ -184,7 +184,10 @@ def _dumbbells(sheet: pd.DataFrame, findings: Findings) -> dict[tuple[str, str],
 
 def _quality(sheet: pd.DataFrame) -> str:
     if "swapped" in set(sheet["kind"]):
-        return "The opinions themselves are disturbed; how sure they claim to be stays. "
+        return (
+            "The opinions themselves are disturbed; variances that ratings claim stay, and noise in log-probabilities "
+            "of classes makes opinions surer than they were. "
+        )
     return (
         "The quality of the disturbed signal is told to fusion only where it follows from the disturbance (dead "
         "channels, a flat EEG, missing); otherwise fusion has to find out from what the networks say. "

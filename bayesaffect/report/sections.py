@@ -221,7 +221,7 @@ def reproduce(findings: Findings) -> str:
         out += f"<h3>Hashes</h3>{paragraph(told)}{facts(findings.hashes)}"
     files = (
         "Beside this page lie every figure as PNG, PDF and SVG (folder figures) and every table as CSV and LaTeX "
-        "(folder tables; they need the packages booktabs and longtable)."
+        "(folder tables; they need the packages booktabs, longtable and graphicx)."
     )
     return out + paragraph(files)
 

@@ -134,6 +134,25 @@ class Findings:
             if "quality_discount" in draws
         }
 
+    def told(self, head: str) -> list[tuple[str, list[str]]]:
+        """The summary under ``head`` (``""``: what stands under none): (target, sentences on it that follow one another).
+
+        ``""`` is the target of sentences that begin with no target's name and a colon.
+        """
+        known = {t.name.lower(): t.name for t in self.targets}
+        out: list[tuple[str, list[str]]] = []
+        for sentence in self.summary:
+            under = next((h for h in HEADS if sentence.startswith(f"{h}: ")), "")
+            if under != head:
+                continue
+            text = sentence.removeprefix(f"{under}: ")
+            name, colon, rest = text.partition(": ")
+            target = known.get(name.lower(), "") if colon else ""
+            if not out or out[-1][0] != target or not target:
+                out.append((target, []))
+            out[-1][1].append(rest if target else text)
+        return out
+
     def target(self, name: str) -> Target:
         """The target called ``name``."""
         return next(t for t in self.targets if t.name == name)

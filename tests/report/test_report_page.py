@@ -163,7 +163,10 @@ def test_sheets_notes_and_hashes_reach_the_page_and_the_disk(affect, tmp_path, m
 def test_sentences_stand_under_their_heads(affect, tmp_path, monkeypatch):
     monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
     lines = ("A sentence of its own.", "How sure: Valence: as <sure> as it says.", "How well: Arousal: well.")
+    lines += ("How well: Arousal: A caution: so is <guessing>.", "How well: Emotion: badly.")
     text = write_report(replace(affect, summary=lines), tmp_path).read_text()
+    below = "<ul><li>A caution: so is &lt;guessing&gt;.</li></ul>"
+    assert f"<dd><p><b>Arousal</b>: well.</p>{below}<p><b>Emotion</b>: badly.</p></dd>" in text
     assert "<dt>How sure</dt><dd><p><b>Valence</b>: as &lt;sure&gt; as it says.</p></dd>" in text
     assert text.index("A sentence of its own.") < text.index("<dt>How well</dt>") < text.index("<dt>How sure</dt>")
     assert "For whom it fails" not in text

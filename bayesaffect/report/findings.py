@@ -135,7 +135,7 @@ class Findings:
         }
 
     def told(self, head: str) -> list[tuple[str, list[str]]]:
-        """The summary under ``head`` (``""``: what stands under none): (target, sentences on it that follow one another).
+        """The summary under ``head`` (``""``: under none): (target, sentences on it that follow one another).
 
         ``""`` is the target of sentences that begin with no target's name and a colon.
         """

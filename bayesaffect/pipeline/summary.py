@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesaffect.evaluate.summary import difference
 from bayesaffect.pipeline.fuse import HYBRID, LATE
-from bayesaffect.report.findings import HEADS, natural
+from bayesaffect.report.findings import CAUTION, HEADS, natural
 from bayesaffect.types import Target
 
 SHOWN = {"categorical": ("accuracy", "auroc", "nll"), "continuous": ("rmse", "ccc", "nll")}
@@ -141,7 +141,7 @@ def _order(differences: pd.DataFrame, target: Target) -> str:
     if row is None or row.high < 0:
         return ""
     return (
-        "A caution: the place of a trial in the session alone, without any sensor, "
+        f"{CAUTION}the place of a trial in the session alone, without any sensor, "
         f"predicts as well as the fusion or better (NLL of fusion minus order {row.value:+.3f} "
         f"[{row.low:+.3f}, {row.high:+.3f}]); where tasks come in a fixed order, what the sensors add cannot be told "
         "apart from the passing of time."
@@ -154,7 +154,7 @@ def _stimulus(differences: pd.DataFrame, target: Target) -> str:
     if row is None or row.high < 0:
         return ""
     return (
-        "A caution: other people's answers to the same stimulus predict as well or better without any sensor (NLL of "
+        f"{CAUTION}other people's answers to the same stimulus predict as well or better without any sensor (NLL of "
         f"fusion minus stimulus {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]), so a model that only recognises "
         "the stimulus would look as good."
     )
@@ -168,7 +168,7 @@ def _features(differences: pd.DataFrame, target: Target) -> str:
         return ""
     told = ", ".join(f"{name} {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for name, row in rivals.items())
     return (
-        f"A caution: fusion is not clearly better than {' and '.join(rivals)} on "
+        f"{CAUTION}fusion is not clearly better than {' and '.join(rivals)} on "
         f"hand-made features (NLL of fusion minus {told})."
     )
 

@@ -117,14 +117,15 @@ def tiles(findings: Findings) -> str:
         if (guess := findings.value("prior", target.name, chosen)) is not None and np.isfinite(guess["value"]):
             lines.append(f"guessing: {_shown(guess['value'], share)}")
         if share and (error := findings.value(findings.headline, target.name, "ece")) is not None:
-            lines.append(f"calibration error (ECE): {error['value']:.3f}")
+            lines.append(f"calibration error (ECE): {error['value']:.3f} [{error['low']:.3f}, {error['high']:.3f}]")
         if not share and (held := findings.value(findings.headline, target.name, "coverage90")) is not None:
-            lines.append(f"90 % intervals hold {100 * held['value']:.0f} %")
+            reach = f"[{100 * held['low']:.0f} %, {100 * held['high']:.0f} %]"
+            lines.append(f"90 % intervals hold {100 * held['value']:.0f} % {reach}")
         what = "accuracy" if share else f"RMSE, rated {scale(target)}"
         bounds = f"{_shown(row['low'], share)} to {_shown(row['high'], share)}"
         bounds = f"90 % interval {bounds}"
         cards.append(
-            f'<div class="tile"><h3>{escape(label(target.name))}</h3>'
+            f'<div class="tile"><h2>{escape(label(target.name))}</h2>'
             f'<p class="big">{_shown(row["value"], share)}</p><p>{what}<br>{bounds}</p>'
             f"<p class=soft>{'<br>'.join(lines)}</p></div>"
         )

@@ -80,7 +80,7 @@ def latex(frame: pd.DataFrame, *, caption: str, name: str, strong: pd.DataFrame 
     head = " & ".join(map(_head, frame.columns, letters)) + r" \\"
     lines = []
     for k, row in enumerate(frame.itertuples(index=False)):
-        cells, below = [cell(v) for v in row], []
+        cells, below = [_broken(cell(v)) if c == "p" else cell(v) for v, c in zip(row, letters, strict=True)], []
         if strong is not None:
             cells, below = zip(*(_apart(c) for c in cells), strict=True)
             cells = [rf"\textbf{{{c}}}" if strong.iat[k, j] else c for j, c in enumerate(cells)]
@@ -113,6 +113,11 @@ def _long_texts(frame: pd.DataFrame) -> list:
 def _letters(frame: pd.DataFrame, long: list) -> list[str]:
     """How each column is set: p (broken into lines), r(ight) or l(eft)."""
     return ["p" if c in long else "r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in frame.columns]
+
+
+def _broken(text: str) -> str:
+    """Paths and long names may go on in the next line of their column."""
+    return re.sub(r"(/|\\_)(?=\S)", r"\1\\allowbreak{}", text)
 
 
 def _head(name: object, letter: str) -> str:

@@ -151,7 +151,7 @@ def _summary(findings: Findings) -> list[str]:
 def _checks(findings: Findings) -> list[str]:
     """What the gate refused and what looks wrong; a sentence where there is nothing."""
     if not findings.failures and not findings.cautions:
-        return ["No check failed and nothing was flagged."]
+        return ["No check failed." if findings.doubts else "No check failed and nothing was flagged."]
     count = len(findings.failures)
     failed = f"{count} check{'s' if count > 1 else ''} failed:" if count else "No check failed."
     blocks = [f"**{failed}**" if count else failed, *([_listed(findings.failures)] if count else [])]

@@ -66,7 +66,8 @@ def failed(findings: Findings) -> str:
     out = "<h3>The gate on the chains</h3>"
     out += listed(findings.failures) if findings.failures else paragraph("Nothing was refused.")
     out += "<h3>Cautions</h3>"
-    out += listed(findings.cautions) if findings.cautions else paragraph("Nothing was flagged.")
+    cautions = (*findings.cautions, *findings.doubts)
+    out += listed(cautions) if cautions else paragraph("Nothing was flagged.")
     return out + repeated(findings)
 
 

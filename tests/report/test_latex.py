@@ -104,9 +104,13 @@ def test_names_of_any_script_wide_rows_and_whole_pages_can_be_set(tmp_path):
     )
     wide = pd.DataFrame({f"valence: score {k} (of face and eeg)": np.linspace(0, 1, 36) for k in range(14)})
     (tmp_path / "wide.tex").write_text(latex(wide, caption="c", name="b"))
+    paths = ["Sessions/654/Part_6_S_Trial3_emotion.bdf and 3 more"] * 3
+    (tmp_path / "paths.tex").write_text(
+        latex(pd.DataFrame({"where": paths, "what": ["word " * 20] * 3}), caption="c", name="d")
+    )
     texts = pd.DataFrame({"a": ["x"] * 30, "told": ["word " * 30] * 30, "why": ["word " * 30] * 30})
     (tmp_path / "tall.tex").write_text(latex(texts, caption="c", name="c"))
-    assert typeset(tmp_path, "nasty", "wide", "tall") == []
+    assert typeset(tmp_path, "nasty", "wide", "tall", "paths") == []
 
 
 @needs_latex

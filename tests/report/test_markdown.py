@@ -98,6 +98,7 @@ def test_a_target_has_a_line_and_what_else_is_said_of_it_stands_below(affect):
     said = ("How well: Valence: good.", "How well: Valence: A caution: so is guessing.", "How well: Emotion: bad.")
     text = markdown.page(replace(affect, summary=said), (), COMMAND)
     assert "**How well.**\n\n- **Valence**: good.\n  - A caution: so is guessing.\n- **Emotion**: bad.\n\n" in text
+    assert "No check failed." in text and "nothing was flagged" not in text
 
 
 def test_sections_are_in_order_and_none_is_empty(written):

@@ -10,7 +10,7 @@ import xarray as xr
 
 from bayesaffect.evaluate.summary import difference
 from bayesaffect.pipeline.fuse import HYBRID, LATE
-from bayesaffect.report.findings import HEADS, natural
+from bayesaffect.report.findings import CAUTION, HEADS, natural
 from bayesaffect.types import Target
 
 SHOWN = {"categorical": ("accuracy", "auroc", "nll"), "continuous": ("rmse", "ccc", "nll")}
@@ -32,6 +32,9 @@ def sentences(
 ) -> tuple[str, ...]:
     """What was asked, how well, how sure, which sensor to believe, for whom it fails; each sentence after its head.
 
+    Under a head, the first sentence on a target is what has to be known of it; comparisons and cautions follow, each by
+    itself.
+
     Parameters
     ----------
     scores, differences : as `evaluate.summary.score_table` and `paired_difference` of late fusion against every model.
@@ -46,8 +49,7 @@ def sentences(
     for target in targets:
         parts = {
             _WELL: (
-                _guessing(differences, target),
-                _scores(table, target),
+                " ".join(filter(None, (_guessing(differences, target), _scores(table, target)))),
                 _comparison(table, differences, target, modalities),
                 _hybrid(differences, target),
                 _stimulus(differences, target),
@@ -59,8 +61,7 @@ def sentences(
             _WHOM: ("" if records is None else _people(records, target),),
         }
         for head, told in parts.items():
-            if text := " ".join(part for part in told if part):
-                lines[head].append(f"{_name(target)}: {text}")
+            lines[head] += [f"{_name(target)}: {text}" for text in told if text]
     return tuple(f"{head}: {line}" for head in HEADS for line in lines[head])
 
 
@@ -80,10 +81,12 @@ def _guessing(differences: pd.DataFrame, target: Target) -> str:
     if row is None:
         return ""
     told = f"NLL of fusion minus that of guessing {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}] nats per trial"
+    # the geometric mean over trials: what a difference of mean log-likelihoods is, in words
+    times = f"what people said is given {np.exp(-row.value):.3g} times the probability that guessing gives it"
     if row.high < 0:
-        return f"better than guessing without any signal ({told})."
+        return f"better than guessing without any signal: {times} ({told})."
     if row.low > 0:
-        return f"worse than guessing ({told}); do not use these predictions."
+        return f"worse than guessing: {times} ({told}); do not use these predictions."
     return (
         f"not better than guessing ({told}); either the signals say nothing about {target.name}, or there are "
         "too few people to tell."
@@ -138,7 +141,7 @@ def _order(differences: pd.DataFrame, target: Target) -> str:
     if row is None or row.high < 0:
         return ""
     return (
-        "A caution: the place of a trial in the session alone, without any sensor, "
+        f"{CAUTION}the place of a trial in the session alone, without any sensor, "
         f"predicts as well as the fusion or better (NLL of fusion minus order {row.value:+.3f} "
         f"[{row.low:+.3f}, {row.high:+.3f}]); where tasks come in a fixed order, what the sensors add cannot be told "
         "apart from the passing of time."
@@ -151,7 +154,7 @@ def _stimulus(differences: pd.DataFrame, target: Target) -> str:
     if row is None or row.high < 0:
         return ""
     return (
-        "A caution: other people's answers to the same stimulus predict as well or better without any sensor (NLL of "
+        f"{CAUTION}other people's answers to the same stimulus predict as well or better without any sensor (NLL of "
         f"fusion minus stimulus {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]), so a model that only recognises "
         "the stimulus would look as good."
     )
@@ -165,7 +168,7 @@ def _features(differences: pd.DataFrame, target: Target) -> str:
         return ""
     told = ", ".join(f"{name} {row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for name, row in rivals.items())
     return (
-        f"A caution: fusion is not clearly better than {' and '.join(rivals)} on "
+        f"{CAUTION}fusion is not clearly better than {' and '.join(rivals)} on "
         f"hand-made features (NLL of fusion minus {told})."
     )
 
@@ -193,12 +196,12 @@ def _calibration(table: pd.DataFrame, target: Target) -> str:
 
 
 def _weights(share: xr.DataArray) -> str:
-    """Share of each modality, averaged over subjects, median over draws."""
-    median = share.mean("subject").median("sample")
-    order = median["modality"].values[(-median.values).argsort()]
-    percent = {m: round(100 * float(median.sel(modality=m))) for m in order}  # an int has no -0
-    listed = ", ".join(f"{m} {percent[m]} %" for m in order)
-    return f"weight in the fused posterior: {listed}."
+    """Share of each modality, averaged over subjects: median and 90 % interval over draws."""
+    drawn = share.mean("subject").quantile([0.5, 0.05, 0.95], "sample").transpose("modality", "quantile")
+    percent = {m: [round(100 * v) for v in drawn.sel(modality=m).values] for m in drawn["modality"].values}  # no -0
+    order = drawn["modality"].values[(-drawn.values[:, 0]).argsort(kind="stable")]
+    told = ", ".join("{} {} % [{} %, {} %]".format(m, *percent[m]) for m in order)
+    return f"weight in the fused posterior: {told}."
 
 
 def _people(records: pd.DataFrame, target: Target) -> str:

@@ -65,19 +65,19 @@ def _box(kind: str, head: str, body: str, *, role: str = "note") -> str:
 
 def summary(findings: Findings) -> str:
     """Sentences under their heads; those without one first."""
-    groups: dict[str, list[str]] = {"": []}
-    for sentence in findings.summary:
-        head = next((h for h in HEADS if sentence.startswith(f"{h}: ")), "")
-        groups.setdefault(head, []).append(sentence.removeprefix(f"{head}: "))
-    out = ""
-    if groups[""]:
-        out += '<div class="lead">' + "".join(map(paragraph, groups[""])) + "</div>"
-    rows = "".join(
-        f"<div><dt>{escape(head)}</dt><dd>{''.join(f'<p>{_led(findings, s)}</p>' for s in groups[head])}</dd></div>"
-        for head in HEADS
-        if head in groups
-    )
-    return out + (f'<dl class="brief">{rows}</dl>' if rows else "")
+    lead = "".join(_told(*each) for each in findings.told(""))
+    rows = ""
+    for head in HEADS:
+        if body := "".join(_told(*each) for each in findings.told(head)):
+            rows += f"<div><dt>{escape(head)}</dt><dd>{body}</dd></div>"
+    return (f'<div class="lead">{lead}</div>' if lead else "") + (f'<dl class="brief">{rows}</dl>' if rows else "")
+
+
+def _told(target: str, sentences: list[str]) -> str:
+    """What is said of a target: the first sentence beside its name, each of the others on a line of its own."""
+    first, *others = sentences
+    name = f"<b>{escape(target[:1].upper() + target[1:])}</b>: " if target else ""
+    return f"<p>{name}{escape(first)}</p>" + (listed(others) if others else "")
 
 
 def _about(findings: Findings, sentence: str) -> int:
@@ -115,21 +115,22 @@ def tiles(findings: Findings) -> str:
         share = chosen == "accuracy"
         lines = []
         if (guess := findings.value("prior", target.name, chosen)) is not None and np.isfinite(guess["value"]):
-            lines.append(f"guessing: {_told(guess['value'], share)}")
+            lines.append(f"guessing: {_shown(guess['value'], share)}")
         if share and (error := findings.value(findings.headline, target.name, "ece")) is not None:
-            lines.append(f"calibration error (ECE): {error['value']:.3f}")
+            lines.append(f"calibration error (ECE): {error['value']:.3f} [{error['low']:.3f}, {error['high']:.3f}]")
         if not share and (held := findings.value(findings.headline, target.name, "coverage90")) is not None:
-            lines.append(f"90 % intervals hold {100 * held['value']:.0f} %")
+            reach = f"[{100 * held['low']:.0f} %, {100 * held['high']:.0f} %]"
+            lines.append(f"90 % intervals hold {100 * held['value']:.0f} % {reach}")
         what = "accuracy" if share else f"RMSE, rated {scale(target)}"
-        bounds = f"{_told(row['low'], share)} to {_told(row['high'], share)}"
+        bounds = f"{_shown(row['low'], share)} to {_shown(row['high'], share)}"
         bounds = f"90 % interval {bounds}"
         cards.append(
-            f'<div class="tile"><h3>{escape(label(target.name))}</h3>'
-            f'<p class="big">{_told(row["value"], share)}</p><p>{what}<br>{bounds}</p>'
+            f'<div class="tile"><h2>{escape(label(target.name))}</h2>'
+            f'<p class="big">{_shown(row["value"], share)}</p><p>{what}<br>{bounds}</p>'
             f"<p class=soft>{'<br>'.join(lines)}</p></div>"
         )
     return f'<div class="tiles">{"".join(cards)}</div><p class="how">{WORDS}</p>' if cards else ""
 
 
-def _told(value: float, share: bool) -> str:
+def _shown(value: float, share: bool) -> str:
     return f"{100 * value:.0f} %" if share else f"{value:.2f}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # a sentence of the summary that begins with one of these and a colon is shown under it
 HEADS = ("What was asked", "How well", "How sure", "Which sensor to believe", "For whom it fails")
+CAUTION = "A caution: "  # a sentence of the summary that begins so stands among what to be careful with, too
 SCORE_COLUMNS = ("model", "target", "score", "value", "low", "high")
 
 
@@ -133,6 +134,33 @@ class Findings:
             for name, draws in found.items()
             if "quality_discount" in draws
         }
+
+    def told(self, head: str) -> list[tuple[str, list[str]]]:
+        """The summary under ``head`` (``""``: under none): (target, sentences on it that follow one another).
+
+        ``""`` is the target of sentences that begin with no target's name and a colon.
+        """
+        known = {t.name.lower(): t.name for t in self.targets}
+        out: list[tuple[str, list[str]]] = []
+        for sentence in self.summary:
+            under = next((h for h in HEADS if sentence.startswith(f"{h}: ")), "")
+            if under != head:
+                continue
+            text = sentence.removeprefix(f"{under}: ")
+            name, colon, rest = text.partition(": ")
+            target = known.get(name.lower(), "") if colon else ""
+            if not out or out[-1][0] != target or not target:
+                out.append((target, []))
+            out[-1][1].append(rest if target else text)
+        return out
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The cautions of the summary, with the names of their targets."""
+        told = (each for head in ("", *HEADS) for each in self.told(head))
+        said = [(target, sentence) for target, sentences in told for sentence in sentences]
+        found = [(target, s.removeprefix(CAUTION)) for target, s in said if s.startswith(CAUTION)]
+        return tuple(f"{target[:1].upper()}{target[1:]}: {text}" if target else text for target, text in found)
 
     def target(self, name: str) -> Target:
         """The target called ``name``."""

@@ -133,20 +133,26 @@ def _shown(path: Path) -> set[str]:
 
 
 def _summary(findings: Findings) -> list[str]:
-    """Sentences under their heads, as on the page."""
-    plain = [s for s in findings.summary if not s.startswith(tuple(f"{h}: " for h in HEADS))]
-    blocks = [_plain(sentence) for sentence in plain]
+    """Sentences under their heads, as on the page: a line per target, and below it what else is said of it."""
+    blocks = [_plain(sentence) for _, said in findings.told("") for sentence in said]
     for head in HEADS:
-        under = [s.removeprefix(f"{head}: ") for s in findings.summary if s.startswith(f"{head}: ")]
+        under = findings.told(head)
+        plain = [_plain(sentence) for target, said in under if not target for sentence in said]
+        lines = []
+        for target, (first, *others) in (each for each in under if each[0]):
+            lines.append(f"- **{_plain(target[:1].upper() + target[1:])}**: {_plain(first)}")
+            lines += [f"  - {_plain(sentence)}" for sentence in others]
         if under:
-            blocks.append(f"**{head}.** " + " ".join(map(_plain, under)))
+            blocks.append(" ".join([f"**{head}.**", *plain]))
+        if lines:
+            blocks.append("\n".join(lines))
     return blocks
 
 
 def _checks(findings: Findings) -> list[str]:
     """What the gate refused and what looks wrong; a sentence where there is nothing."""
     if not findings.failures and not findings.cautions:
-        return ["No check failed and nothing was flagged."]
+        return ["No check failed." if findings.doubts else "No check failed and nothing was flagged."]
     count = len(findings.failures)
     failed = f"{count} check{'s' if count > 1 else ''} failed:" if count else "No check failed."
     blocks = [f"**{failed}**" if count else failed, *([_listed(findings.failures)] if count else [])]

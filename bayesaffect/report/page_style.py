@@ -23,7 +23,7 @@ def document(title: str, parts: Sequence[tuple[str, str, str]], *, made_by: str)
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light">'
         f"<style>{CSS}</style></head><body>"
-        f'<nav class="side" aria-label="Contents"><h5>Contents</h5><ol>{links}</ol></nav>'
+        f'<nav class="side" aria-label="Contents"><p>Contents</p><ol>{links}</ol></nav>'
         f'<main><details class="top"><summary>Contents</summary><ol>{links}</ol></details>{body}</main>'
         "</body></html>\n"
     )
@@ -38,7 +38,8 @@ body { margin: 0; color: var(--ink); background: #fff; display: grid; grid-templ
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, "Liberation Sans", sans-serif; }
 nav.side { position: sticky; top: 0; align-self: start; height: 100vh; overflow-y: auto;
   padding: 2.2rem 1rem 2rem 1.5rem;  border-right: 1px solid var(--line); }
-nav h5 { font-size: .75rem; text-transform: uppercase; letter-spacing: .06em; color: var(--soft); margin: 0 0 .6rem; }
+nav p { font-size: .75rem; font-weight: 650; text-transform: uppercase; letter-spacing: .06em; color: var(--soft);
+  margin: 0 0 .6rem; }
 nav ol, details.top ol { list-style: none; margin: 0; padding: 0; }
 nav a { display: block; padding: .3rem 0; font-size: .9rem; line-height: 1.35; color: var(--ink);
   text-decoration: none; }
@@ -76,8 +77,8 @@ main a { color: var(--link); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: 1rem; margin: 1.4rem 0;
   max-width: 58rem; }
 .tile { border: 1px solid var(--line); border-radius: 6px; padding: .8rem 1rem; max-width: 22rem; }
-.tile h3 { margin: 0; font-size: .95rem; }
-.tile h3::first-letter { text-transform: uppercase; }
+.tile h2 { border: 0; padding: 0; margin: 0; font-size: .95rem; }
+.tile h2::first-letter { text-transform: uppercase; }
 .tile p { margin: 0; font-size: .85rem; line-height: 1.4; }
 .tile .big { font-size: 2rem; line-height: 1.25; font-weight: 650; color: var(--fused); letter-spacing: -.01em; }
 .tile .soft { color: var(--soft); margin-top: .4rem; }
@@ -119,9 +120,9 @@ figcaption b { color: var(--ink); }
   margin: 1rem 0 1.5rem; }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: .7rem .9rem .8rem; min-width: 0;
   break-inside: avoid; }
-.card h4 { margin: 0 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
-.card h4 span, .card h5 span { font-weight: 400; color: var(--soft); font-size: .78rem; }
-.card h5 { margin: .35rem 0 .1rem; font-size: .8rem; font-weight: 600; display: flex; justify-content: space-between;
+.card h3 { margin: 0 0 .3rem; font-size: 1rem; overflow-wrap: anywhere; }
+.card h3 span, .card h4 span { font-weight: 400; color: var(--soft); font-size: .78rem; }
+.card h4 { margin: .35rem 0 .1rem; font-size: .8rem; font-weight: 600; display: flex; justify-content: space-between;
   flex-wrap: wrap; gap: 0 .6rem; }
 .card svg { display: block; width: 100%; height: auto; }
 .card svg text { font-size: 9px; fill: var(--soft); text-anchor: end; }
@@ -166,7 +167,8 @@ figcaption b { color: var(--ink); }
   section { margin-bottom: 1.6rem; }
   figure, .banner, .card, .tile, tr { break-inside: avoid; }
   h2, h3, h4 { break-after: avoid; }
-  dl > div { break-inside: avoid; }
+  dl.facts > div, dl.brief p, dl.brief li { break-inside: avoid; }
+  dl.brief dt { break-after: avoid; }
   figure { margin: 1rem 0 1.4rem; }
   figure img { max-width: 100% !important; min-width: 0 !important; max-height: 225mm; object-fit: contain;
     object-position: left top; }

@@ -36,10 +36,10 @@ def cards(findings: Findings) -> str:
         strips = "".join(maker(person) for maker in makers.values())
         bars = "".join(_bar(name, share[person], ink) for name, share in shares.items() if person in share)
         if bars:
-            bars = f'<div class="shares"><h5>weights</h5>{bars}</div>'
+            bars = f'<div class="shares"><h4>weights</h4>{bars}</div>'
         trials = int(findings.data["trials"].loc[_index(findings, person)])
         body.append(
-            f'<article class="card"><h4>{escape(person)} <span>{trials} trial{"s" if trials != 1 else ""}</span></h4>'
+            f'<article class="card"><h3>{escape(person)} <span>{trials} trial{"s" if trials != 1 else ""}</span></h3>'
             f"{strips}{bars}</article>"
         )
     return _legend(findings, ink) + f'<div class="cards">{"".join(body)}</div>'
@@ -81,7 +81,7 @@ def _maker(findings: Findings, target: Target) -> Callable[[str], str] | None:
 
 
 def _head(target: Target, told: str) -> str:
-    return f"<h5>{escape(label(target.name))} <span>{escape(told)}</span></h5>"
+    return f"<h4>{escape(label(target.name))} <span>{escape(told)}</span></h4>"
 
 
 def _svg(inside: str, title: str) -> str:

@@ -67,7 +67,8 @@ def failed(findings: Findings) -> str:
     out = "<h3>The gate on the chains</h3>"
     out += listed(findings.failures) if findings.failures else paragraph("Nothing was refused.")
     out += "<h3>Cautions</h3>"
-    out += listed(findings.cautions) if findings.cautions else paragraph("Nothing was flagged.")
+    cautions = (*findings.cautions, *findings.doubts)
+    out += listed(cautions) if cautions else paragraph("Nothing was flagged.")
     return out + repeated(findings)
 
 
@@ -222,7 +223,7 @@ def reproduce(findings: Findings) -> str:
         out += f"<h3>Hashes</h3>{paragraph(told)}{facts(findings.hashes)}"
     files = (
         "Beside this page lie every figure as PNG, PDF and SVG (folder figures) and every table as CSV and LaTeX "
-        "(folder tables; they need the packages booktabs and longtable)."
+        "(folder tables; they need the packages booktabs, longtable and graphicx)."
     )
     return out + paragraph(files)
 

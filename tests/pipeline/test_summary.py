@@ -42,7 +42,8 @@ def test_the_verdict_follows_the_interval(low, high, verdict):
 
 def test_numbers_are_those_of_the_tables():
     text = told(-0.1, -0.02)
-    assert "accuracy 0.800 [0.700, 0.900]" in text and "eda 65 %, prior 25 %, motion 10 %" in text
+    assert "accuracy 0.800 [0.700, 0.900]" in text
+    assert "eda 65 % [60 %, 70 %], prior 25 % [20 %, 30 %], motion 10 % [10 %, 10 %]" in text
 
 
 def test_a_strong_order_is_a_caution_and_a_weak_one_is_not():
@@ -79,6 +80,21 @@ def test_every_sentence_stands_under_a_head_and_the_question_comes_first():
 )
 def test_guessing_is_always_set_beside(low, high, verdict):
     assert f"Stress: {verdict}" in told(low, high, "prior")
+
+
+def test_a_difference_from_guessing_is_told_in_words_too():
+    assert "what people said is given 1.06 times the probability that guessing gives it" in told(-0.1, -0.02, "prior")
+    assert "is given 0.946 times the probability" in told(0.01, 0.101, "prior")
+    assert "times the probability" not in told(-0.1, 0.1, "prior")
+
+
+def test_every_caution_is_a_sentence_by_itself_and_the_verdict_comes_first():
+    rows = [("late", rival, "stress", "nll", -0.1, -0.2, high) for rival, high in (("prior", -0.05), ("stimulus", 0.1))]
+    differences = pd.DataFrame(rows, columns=["a", "b", "target", "score", "value", "low", "high"])
+    lines = sentences(SCORES, differences, {}, targets=(STRESS,), modalities=("eda", "motion"))
+    first, caution = (line for line in lines if line.startswith("How well: "))
+    assert first.startswith("How well: Stress: better") and "accuracy 0.800" in first and "caution" not in first
+    assert caution.startswith("How well: Stress: A caution: other people's answers")
 
 
 def test_coverage_off_its_level_is_named():

@@ -180,6 +180,11 @@ def findings(request) -> Findings:
 
 
 @pytest.fixture(scope="session")
+def situations():
+    return SITUATIONS
+
+
+@pytest.fixture(scope="session")
 def affect() -> Findings:
     return SITUATIONS["affect"]()
 

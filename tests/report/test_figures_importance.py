@@ -88,6 +88,9 @@ def test_emotions_are_named(full):
 def test_the_bars_end_at_the_total(affect):
     sheets = importance(affect.modalities, ["valence"])
     axes = drawn.shapley(replace(affect, sheets=sheets)).figure.axes[0]
+    lost = {"shapley": sheets["shapley"].assign(value=-1.0)}
+    said = drawn.shapley(replace(affect, sheets=lost)).caption
+    assert "least is lost by" in said and "most is gained by" not in said
     rows = sheets["shapley"].set_index("modality")["value"]
     bars = axes.patches
     ends = [bar.get_x() + bar.get_width() for bar in bars]

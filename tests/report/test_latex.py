@@ -1,13 +1,33 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from bayesaffect.report import page, tables
 from bayesaffect.report.latex import escaped, latex
 
 NASTY = r"50 % of A&B_1 {x} $5 #2 ~a^b \n < >"
+PDFLATEX = shutil.which("pdflatex")
+needs_latex = pytest.mark.skipif(PDFLATEX is None, reason="there is no pdflatex on this machine to set tables with")
+
+
+def typeset(folder, *names):
+    """Read the tables in as an article does; returns what pdflatex complained about."""
+    inputs = "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
+    packages = r"\usepackage{booktabs,longtable,graphicx}"
+    article = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
+    (folder / "article.tex").write_text(article, encoding="utf-8")
+    command = [PDFLATEX, "-interaction=nonstopmode", "-no-shell-escape", "article.tex"]
+    for _ in range(2):  # widths of long tables, and references, settle in the second run
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=False)
+    told = done.stdout.decode("utf-8", "replace")
+    assert "Output written" in told, told[-2000:]
+    return re.findall(r"^(?:!|Overfull|LaTeX Warning: (?!There were|Label)).*", told, flags=re.MULTILINE)
 
 
 def test_every_special_character_is_spelt_out():
@@ -65,3 +85,36 @@ def test_a_row_never_begins_with_an_option_of_the_line_break():
 def test_long_texts_share_the_width_of_a_page():
     frame = pd.DataFrame({"a": ["x"], "told": ["word " * 30], "n": [3], "why": ["word " * 30]})
     assert r"\begin{tabular}{lp{0.38\linewidth}rp{0.38\linewidth}}" in latex(frame, caption="c", name="n")
+
+
+@needs_latex
+@pytest.mark.slow
+@pytest.mark.parametrize("situation", ["affect", "experts"])
+def test_every_table_of_a_study_can_be_set_and_fits_its_page(situation, situations, tmp_path):
+    found = situations[situation]()
+    written = page.sheets(found) | {"scores": tables.scores(found)}
+    names = page.write_tables(written, found, tmp_path)
+    assert len(names) > 8 and typeset(tmp_path, *names) == []
+
+
+@needs_latex
+def test_names_of_any_script_wide_rows_and_whole_pages_can_be_set(tmp_path):
+    (tmp_path / "nasty.tex").write_text(
+        latex(pd.DataFrame({NASTY: [NASTY, "φόβος", "怒り", "Zoë Müller, 3 µV"]}), caption=NASTY, name="a")
+    )
+    wide = pd.DataFrame({f"valence: score {k} (of face and eeg)": np.linspace(0, 1, 36) for k in range(14)})
+    (tmp_path / "wide.tex").write_text(latex(wide, caption="c", name="b"))
+    paths = ["Sessions/654/Part_6_S_Trial3_emotion.bdf and 3 more"] * 3
+    (tmp_path / "paths.tex").write_text(
+        latex(pd.DataFrame({"where": paths, "what": ["word " * 20] * 3}), caption="c", name="d")
+    )
+    texts = pd.DataFrame({"a": ["x"] * 30, "told": ["word " * 30] * 30, "why": ["word " * 30] * 30})
+    (tmp_path / "tall.tex").write_text(latex(texts, caption="c", name="c"))
+    assert typeset(tmp_path, "nasty", "wide", "tall", "paths") == []
+
+
+@needs_latex
+def test_what_pdflatex_refuses_or_cuts_would_be_seen(tmp_path):
+    (tmp_path / "broken.tex").write_text(r"φ \begin{tabular}{l}" + "wide " * 60 + r"\\ \end{tabular}")
+    told = typeset(tmp_path, "broken")
+    assert any(line.startswith("!") for line in told) and any(line.startswith("Overfull") for line in told)

@@ -94,6 +94,13 @@ def test_sentences_of_the_summary_stand_under_their_heads(affect):
     assert "A plain one.\n\n**What was asked.** what people felt.\n\n**How sure.** 90 of 100 held. Not very." in text
 
 
+def test_a_target_has_a_line_and_what_else_is_said_of_it_stands_below(affect):
+    said = ("How well: Valence: good.", "How well: Valence: A caution: so is guessing.", "How well: Emotion: bad.")
+    text = markdown.page(replace(affect, summary=said), (), COMMAND)
+    assert "**How well.**\n\n- **Valence**: good.\n  - A caution: so is guessing.\n- **Emotion**: bad.\n\n" in text
+    assert "No check failed." in text and "nothing was flagged" not in text
+
+
 def test_sections_are_in_order_and_none_is_empty(written):
     text = written.read_text()
     heads = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)

@@ -17,11 +17,11 @@ def html(affect):
 
 
 def card(html: str, person: str) -> str:
-    return next(c for c in html.split('<article class="card">')[1:] if c.startswith(f"<h4>{person} "))
+    return next(c for c in html.split('<article class="card">')[1:] if c.startswith(f"<h3>{person} "))
 
 
 def test_there_is_one_card_per_subject_in_the_order_people_count(html, affect):
-    names = re.findall(r"<article class=\"card\"><h4>(\S+) ", html)
+    names = re.findall(r"<article class=\"card\"><h3>(\S+) ", html)
     assert names == [str(s) for s in affect.data.index]
 
 

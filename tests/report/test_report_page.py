@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -163,10 +164,21 @@ def test_sheets_notes_and_hashes_reach_the_page_and_the_disk(affect, tmp_path, m
 def test_sentences_stand_under_their_heads(affect, tmp_path, monkeypatch):
     monkeypatch.setattr("bayesaffect.report.page.catalogue", lambda findings: [])
     lines = ("A sentence of its own.", "How sure: Valence: as <sure> as it says.", "How well: Arousal: well.")
+    lines += ("How well: Arousal: A caution: so is <guessing>.", "How well: Emotion: badly.")
     text = write_report(replace(affect, summary=lines), tmp_path).read_text()
+    below = "<ul><li>A caution: so is &lt;guessing&gt;.</li></ul>"
+    assert f"<dd><p><b>Arousal</b>: well.</p>{below}<p><b>Emotion</b>: badly.</p></dd>" in text
     assert "<dt>How sure</dt><dd><p><b>Valence</b>: as &lt;sure&gt; as it says.</p></dd>" in text
     assert text.index("A sentence of its own.") < text.index("<dt>How well</dt>") < text.index("<dt>How sure</dt>")
     assert "For whom it fails" not in text
+    cautions = text.partition("<h3>Cautions</h3>")[2]
+    assert cautions.startswith("<ul><li>Arousal: so is &lt;guessing&gt;.</li></ul>")
+
+
+def test_no_level_of_headings_is_skipped(written):
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", written.read_text())]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
 
 
 def test_the_folder_of_the_data_is_not_told(affect, tmp_path, monkeypatch):

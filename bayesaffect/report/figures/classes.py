@@ -49,7 +49,9 @@ def reliability(findings: Findings, target: Target) -> Picture | None:
         top.plot(x, curve["frequency"], color=ink[model], lw=1.0, zorder=2)
         top.scatter(x, curve["frequency"], s=size, color=ink[model], edgecolor="white", linewidth=0.5, zorder=3)
         top.set_title(label(model))
-        top.text(0.04, 0.96, f"ECE {error:.3f}\n{c.label.size} trials", transform=top.transAxes, va="top", fontsize=7)
+        corner = {"transform": top.transAxes, "va": "bottom", "ha": "right", "fontsize": 7}
+        # below the diagonal: bands of the few trials of low confidence reach to the top
+        top.text(0.97, 0.04, f"ECE {error:.3f}\n{c.label.size} trials", **corner)
         low = max(0.0, np.floor(10 / len(target.levels)) / 10)
         top.set_xlim(low, 1.01)
         top.set_ylim(-0.02, 1.04)

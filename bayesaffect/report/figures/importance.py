@@ -170,7 +170,10 @@ def shapley(findings: Findings) -> Picture | None:
         axes.locator_params(axis="x", nbins=5)
         total = rows.loc["total"]
         first = rows.drop("total")["value"].idxmax()
-        told.append(f"{target}: {_interval(total)} in all, most of it by {label(first)} {_interval(rows.loc[first])}")
+        most = (
+            f"most is gained by {label(first)}" if rows.loc[first, "value"] > 0 else f"least is lost by {label(first)}"
+        )
+        told.append(f"{target}: {_interval(total)} in all, {most} {_interval(rows.loc[first])}")
     grid[0, 0].set_yticks(range(len(lines)), [label(m) for m in lines])
     grid[0, 0].set_ylim(len(lines) - 0.5, -0.7)
     sampled = "monte_carlo" in table and (table["monte_carlo"] > 0).any()

@@ -219,6 +219,7 @@ def demo(
     """Simulate a small data set, run the whole study on it, and print where the page is."""
     from bayesaffect.pipeline import demo as stage
 
+    folder(out)
     with progress.shown(console):
         page, findings = stage.run(out, seed=seed, command=command(), jobs=jobs)
     _report(out / "workspace", page, findings)

@@ -61,6 +61,7 @@ def test_scripts_are_the_same_verbs(script):
         ),
         (("prepare", "{tmp}", "{tmp}/ws", "--baseline", "moon"), "there is no baseline 'moon'; choose one of trials"),
         (("study", "{tmp}", "{tmp}/ws"), "Sessions"),
+        (("study", __file__, "{tmp}/ws"), "is a file, not a folder"),
         (("study", "{tmp}/none", "{tmp}/ws", "--format", "e4"), "Raw_data"),
         (("fuse", "{tmp}/none.csv", "{tmp}/ws"), "none.csv"),
         (("opinions", "crema-d", "{tmp}", "{tmp}/out.csv"), "tabulatedVotes.csv"),
@@ -71,6 +72,15 @@ def test_a_mistake_is_one_sentence_and_code_2_and_nothing_is_made(capsys, tmp_pa
     assert code == 2 and sentence in err
     assert err.startswith("bayesaffect: ") and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["simulate", "study", "train", "fuse", "demo"])
+def test_a_seed_is_not_negative(capsys, tmp_path, verb):
+    """NumPy's generators take no other; it would be noticed after minutes."""
+    code, _, err = run(
+        capsys, verb, tmp_path / "a", *([tmp_path / "b"] if verb in ("study", "fuse") else []), "--seed=-1"
+    )
+    assert code == 2 and "Invalid value for '--seed'" in err and list(tmp_path.iterdir()) == []
 
 
 WRONG_PLACES = [
@@ -120,7 +130,9 @@ def test_a_full_or_closed_disk_is_one_sentence_and_leaves_nothing(capsys, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a defect"), FileNotFoundError(errno.ENOENT, "No such file"), OSError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a defect"), FileNotFoundError(errno.ENOENT, "No such file"), OSError()]
+)
 def test_a_defect_of_the_program_is_not_taken_for_a_full_disk(tmp_path, monkeypatch, error):
     def fail(self, *arguments, **options):
         raise error

@@ -29,6 +29,10 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):
+            error.filename = str(path)  # the name that a user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

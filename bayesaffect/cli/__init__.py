@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -38,6 +41,17 @@ VERBS = (
     recordings.describe,
     studies.demo,
 )
+# what a machine answers that holds no more, or a file system that does not let one in: not a fault of the program
+REFUSALS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or have your quota raised",
+    errno.EACCES: "get the right to it, or name another place",
+    errno.EPERM: "get the right to it, or name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "choose shorter names",
+    errno.EISDIR: "name a file",
+    errno.ENOTDIR: "name a folder",
+}
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(recordings.exports, name="export")
@@ -45,7 +59,7 @@ app.add_typer(published.published, name="opinions")
 
 
 def main(arguments: Sequence[str] | None = None):
-    """Entry point: a user's mistake is one sentence and exit code 2, an interrupt is code 130."""
+    """Entry point: a user's mistake, or a full or closed disk, is a sentence and code 2, an interrupt is code 130."""
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")  # replaced, and its work done again
     warnings.filterwarnings("ignore", message=r"\s*ArviZ is undergoing")  # its news of the day, on first import
     try:
@@ -53,11 +67,30 @@ def main(arguments: Sequence[str] | None = None):
     except InputError as error:
         print(f"bayesaffect: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if (sentence := _refused(error)) is None:
+            raise
+        print(f"bayesaffect: {sentence}", file=sys.stderr)
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != 130:  # what typer makes of an interrupt
             raise
         print("bayesaffect: stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(130)
+
+
+def _refused(error: Exception) -> str | None:
+    """The sentence about an error that the machine made and its user can mend, or ``None``.
+
+    Libraries that write files (HDF5, safetensors, NumPy) tell some of them in words only.
+    """
+    number = getattr(error, "errno", None)
+    if os.strerror(errno.ENOSPC) in str(error) or re.search(r"\d requested and \d+ written", str(error)):
+        number = errno.ENOSPC
+    if number not in REFUSALS:
+        return None
+    where = "" if getattr(error, "filename", None) is None else f"{error.filename}: "
+    return f"{where}{os.strerror(number).lower()}; {REFUSALS[number]}, then give the same command again"
 
 
 @app.callback(invoke_without_command=True)

@@ -42,7 +42,7 @@ Networks = Annotated[
         help="A network of your own for a modality, or for early fusion (early); may be repeated.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Every random number of the study follows from it.")]
+Seed = Annotated[int, typer.Option(min=0, help="Every random number of the study follows from it.")]
 
 
 def _folds(given: str) -> int | str:

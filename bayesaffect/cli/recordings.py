@@ -10,7 +10,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import command, console, print_trials, say
+from bayesaffect.cli.output import command, console, folder, print_trials, say
 from bayesaffect.errors import InputError
 
 exports = typer.Typer(help="Write what a workspace holds as tables for analyses of your own.", no_args_is_help=True)
@@ -37,6 +37,7 @@ def simulate(
     """Write MAHNOB-HCI session folders (BDF, AVI, XML) with a known truth beside them."""
     from bayesaffect.simulate import Layout, write_mahnob, write_tutorial
 
+    folder(out)
     layout = Layout(neutral=neutral, traps="all" if traps else None)
     if seconds is not None:
         layout = replace(layout, clip_seconds=(seconds * 2 / 3, seconds), margin=min(layout.margin, seconds / 2))

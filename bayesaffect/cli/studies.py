@@ -89,7 +89,7 @@ def fuse(
         str | None, typer.Option(help="Tables only: what folds hold apart (see `study`) [default: across-subject].")
     ] = None,
     robustness: options.Robustness = True,
-    seed: Annotated[int | None, typer.Option(help="Of every random number (tables only) [default: 0].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of every random number (tables only) [default: 0].")] = None,
     strict: options.Strict = False,
 ):
     """Fit the Bayesian fusion, cross-validated by subject, and write the report.
@@ -219,6 +219,7 @@ def demo(
     """Simulate a small data set, run the whole study on it, and print where the page is."""
     from bayesaffect.pipeline import demo as stage
 
+    folder(out)
     with progress.shown(console):
         page, findings = stage.run(out, seed=seed, command=command(), jobs=jobs)
     _report(out / "workspace", page, findings)

@@ -14,17 +14,25 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import atomic
 
 KEYS = ("trial", "subject", "modality")
+MARKS = {"semicolons": ";", "tabs": "\t"}
+COMMAS = "save it with commas between columns and points in numbers, or as .parquet"
 NAMES = (*KEYS, "stimulus", "version", "truth")
 
 
 def read_frame(path: Path) -> pd.DataFrame:
     """The table as text (numbers of a Parquet file stay numbers); the index is the row in the file, header = 1."""
+    if path.is_dir():
+        raise InputError("is a folder, not a table", where=path, remedy="name a CSV or Parquet file")
     if not path.is_file():
         raise InputError("there is no such file", where=path, remedy="check the path")
     remedy = "save it as comma-separated UTF-8 text, or as .parquet"
     if path.suffix.lower() in (".parquet", ".pq"):
         try:
             frame = pd.read_parquet(path)
+        except ImportError:
+            raise InputError(
+                "reading Parquet needs the package pyarrow", where=path, remedy="pip install pyarrow, or save it as CSV"
+            ) from None
         except (OSError, ValueError) as error:
             raise InputError(
                 f"is not a Parquet file ({str(error).splitlines()[0]})", where=path, remedy=remedy
@@ -37,6 +45,8 @@ def read_frame(path: Path) -> pd.DataFrame:
         try:
             with open(path, newline="", encoding="utf-8-sig") as stream:
                 header = next(csv.reader(stream), [])
+            if other := next((name for name, mark in MARKS.items() if len(header) == 1 and mark in header[0]), None):
+                raise InputError(f"has {other} between its columns, not commas", where=path, remedy=COMMAS)
             twice = sorted({c for c in header if header.count(c) > 1})
             if twice:
                 raise InputError(f"has two columns {twice[0]!r}", where=path, remedy="remove one")
@@ -72,7 +82,14 @@ def write_frame(frame: pd.DataFrame, path: str | os.PathLike) -> Path:
     """Write a table as CSV, or as Parquet where the name ends so; numbers keep all their digits."""
     with atomic(path) as temporary:
         if temporary.suffix.lower() in (".parquet", ".pq"):
-            frame.to_parquet(temporary, index=False)
+            try:
+                frame.to_parquet(temporary, index=False)
+            except ImportError:
+                raise InputError(
+                    "writing Parquet needs the package pyarrow",
+                    where=path,
+                    remedy="pip install pyarrow, or write CSV",
+                ) from None
         else:
             frame.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
     return Path(path)

@@ -53,6 +53,7 @@ def prepare(workspace: Path, settings: Settings, *, jobs: int = 1) -> Trials:
     InputError : when the folder is not of the format, or no trial is left.
     """
     with stages.timed(workspace, "prepare") as facts:
+        _check_within_reach(workspace, settings)
         listing = scan(settings)
         tasks, missing = _tasks(workspace, settings, listing)
         todo = [task for task in tasks if not (task.path.is_file() or _refusal(task.path).is_file())]
@@ -87,6 +88,18 @@ def joined(workspace: Path) -> Trials:
 def scan(settings: Settings) -> Listing:
     """What the reader of this format finds in the data set's folder."""
     return _reader(settings.format).scan(Path(settings.dataset))
+
+
+def _check_within_reach(workspace: Path, settings: Settings):
+    """A study keeps the path of its recordings as it was typed; from another folder it may lead nowhere."""
+    path = Path(settings.dataset)
+    own = store.read_settings(workspace).get("dataset") == settings.dataset and (workspace / "prepared").is_dir()
+    if own and not path.is_absolute() and not path.exists():
+        raise InputError(
+            f"was made from the recordings in {settings.dataset!r}, which are not there as seen from this folder",
+            where=workspace,
+            remedy="give the command from the folder where the study was begun, or put the recordings back",
+        )
 
 
 def read_sessions(workspace: Path) -> pd.DataFrame:
@@ -146,10 +159,11 @@ def _join(
     parts = {source: part for source, part in parts.items() if isinstance(part, Trials)}
     if not any(source.role == "stimulus" for source in parts):
         store.write_omissions(omissions, folder / "omissions.csv")
+        first = f" (the first reason: {omissions[0].what})" if omissions else ""
         raise InputError(
-            f"none of {len(listing.sources)} recordings could be used",
+            f"none of {len(listing.sources)} recordings could be used{first}",
             where=settings.dataset,
-            remedy=f"the reasons are in {folder / 'omissions.csv'}",
+            remedy=f"all reasons are in {folder / 'omissions.csv'}",
         )
     trials = Trials.concat(parts.values())
     neutral = [source.role == "neutral" for source, part in parts.items() for _ in range(part.present.sizes["trial"])]

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesaffect import encoders, splits
+from bayesaffect.encoders import plugins
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_json
 from bayesaffect.io import store
@@ -46,8 +47,10 @@ def execution(
 
     Raises
     ------
-    InputError : when the device is not there or the scheduler does not answer.
+    InputError : when the device is not there, the scheduler does not answer, or a plug-in cannot be imported.
     """
+    for place in settings.networks.values():
+        plugins.find_callable(place)
     if scheduler is not None:
         from bayesaffect.uncertainty import cluster
 

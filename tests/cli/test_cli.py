@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -70,6 +71,7 @@ def test_scripts_are_the_same_verbs(script):
         ),
         (("prepare", "{tmp}", "{tmp}/ws", "--baseline", "moon"), "there is no baseline 'moon'; choose one of trials"),
         (("study", "{tmp}", "{tmp}/ws"), "Sessions"),
+        (("study", __file__, "{tmp}/ws"), "is a file, not a folder"),
         (("study", "{tmp}/none", "{tmp}/ws", "--format", "e4"), "Raw_data"),
         (("fuse", "{tmp}/none.csv", "{tmp}/ws"), "none.csv"),
         (("opinions", "crema-d", "{tmp}", "{tmp}/out.csv"), "tabulatedVotes.csv"),
@@ -82,6 +84,15 @@ def test_a_mistake_is_one_sentence_and_code_2_and_nothing_is_made(capsys, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", ["simulate", "study", "train", "fuse", "demo"])
+def test_a_seed_is_not_negative(capsys, tmp_path, verb):
+    """NumPy's generators take no other; it would be noticed after minutes."""
+    code, _, err = run(
+        capsys, verb, tmp_path / "a", *([tmp_path / "b"] if verb in ("study", "fuse") else []), "--seed=-1"
+    )
+    assert code == 2 and "Invalid value for '--seed'" in err and list(tmp_path.iterdir()) == []
+
+
 WRONG_PLACES = [
     (("report", "{ws}", "--markdown", "{file}"), "is a file; name a folder"),
     (("report", "{ws}", "{tmp}/other", "--compare", "--out", "{file}/deeper"), "is a file; name a folder"),
@@ -90,6 +101,8 @@ WRONG_PLACES = [
     (("report", "{ws}", "--out", "{tmp}/out"), "--out is the folder of a comparison; add --compare"),
     (("report", "{ws}", "{tmp}/other", "--compare", "--markdown", "{tmp}/md"), "no summary in Markdown"),
     (("fuse", "{ws}", "--seed", "0"), "folds, protocol, seed and rating scales of a workspace are those"),
+    (("simulate", "{file}"), "is a file; name a folder"),
+    (("demo", "{file}"), "is a file; name a folder"),
     (("fuse", "{ws}", "--bounds", "valence=1:5"), "folds, protocol, seed and rating scales of a workspace are those"),
 ]
 
@@ -105,3 +118,35 @@ def test_a_file_where_a_folder_goes_and_an_option_without_effect_are_refused_fir
     code, _, err = run(capsys, *(a.format(ws=workspace, tmp=tmp_path, file=file) for a in arguments))
     assert code == 2 and sentence in err and err.count("\n") == 1
     assert file.read_text() == "mine" and {p.name for p in tmp_path.iterdir()} == {"ws", "notes.txt"}
+
+
+REFUSED = [
+    (OSError(errno.ENOSPC, "No space left on device"), "new.toml: no space left on device; free some space, then"),
+    (OSError(errno.EROFS, "Read-only file system", "/else"), "/else: read-only file system; name a place"),
+    (PermissionError(errno.EACCES, "Permission denied"), "new.toml: permission denied; get the right to it"),
+    (OSError("433152 requested and 385024 written"), "no space left on device; free some space"),  # NumPy says no more
+    (RuntimeError("file write failed: errno = 28, error message = 'No space left on device'"), "no space left"),  # HDF5
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), REFUSED)
+def test_a_full_or_closed_disk_is_one_sentence_and_leaves_nothing(capsys, tmp_path, monkeypatch, error, sentence):
+    def refuse(self, *arguments, **options):
+        raise error
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    code, _, err = run(capsys, "describe", tmp_path / "new.toml")
+    assert code == 2 and sentence in err and err.count("\n") == 1 and err.endswith("give the same command again\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a defect"), FileNotFoundError(errno.ENOENT, "No such file"), OSError()]
+)
+def test_a_defect_of_the_program_is_not_taken_for_a_full_disk(tmp_path, monkeypatch, error):
+    def fail(self, *arguments, **options):
+        raise error
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(type(error)):
+        main(["describe", str(tmp_path / "new.toml")])

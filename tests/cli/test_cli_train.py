@@ -28,6 +28,7 @@ def run(capsys, *arguments):
         ("--device abacus", "there is no device 'abacus'; choose one of cpu, cuda, mps, auto"),
         ("--network eeg", "--network 'eeg' is not understood; write it as eeg=package.module:callable"),
         ("--network eeg=mine", "--network 'eeg=mine' is not understood"),
+        ("--network eeg=no.such:net", "no.such: cannot be imported (ModuleNotFoundError: No module named 'no')"),
         ("--folds 2", "use --folds 3 or more, or --flat"),
         ("--scheduler nonsense --flat", "nonsense: no Dask scheduler answers (missing port number"),
     ],
@@ -36,6 +37,16 @@ def test_a_mistake_is_one_sentence(capsys, workspace, options, sentence):
     code, err = run(capsys, "train", workspace, *options.split())
     assert code == 2 and sentence in err and err.count("\n") == 1
     assert [path.name for path in workspace.iterdir()] == ["study.json"]
+
+
+def test_recordings_that_were_named_from_another_folder_are_asked_for_there(capsys, tmp_path, monkeypatch):
+    """A study keeps the path as it was typed."""
+    (tmp_path / "ws" / "prepared").mkdir(parents=True)
+    study_settings.save(Settings("data", "mahnob"), tmp_path / "ws")
+    monkeypatch.chdir(tmp_path)
+    code, err = run(capsys, "train", tmp_path / "ws")
+    assert code == 2 and err.count("\n") == 1
+    assert "ws: was made from the recordings in 'data', which are not there as seen from this folder; give the" in err
 
 
 @pytest.mark.parametrize("folds", ["1", "loto", "-3", "2.5"])

@@ -46,7 +46,8 @@ FAULTS = {
     "one level": ("p_a,p_b", "x_a,p_b", "sum to|at least two"),
     "column twice": ("x_f", "p_a", "has two columns 'p_a'"),
     "long row": (ROW, ROW + ",9,9", "is not a CSV table"),
-    "semicolons": (",", ";", "lacks the columns"),
+    "semicolons": (",", ";", "has semicolons between its columns, not commas"),
+    "tabs": (",", "\t", "has tabs between its columns, not commas"),
 }
 
 
@@ -81,6 +82,34 @@ def test_files_that_are_something_else(tmp_path, content, name, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         door.read_table(tmp_path / name)
+
+
+def test_a_spreadsheet_with_decimal_commas_is_told_apart(tmp_path):
+    """Excel where commas are decimal: semicolons between columns, a byte-order mark, and rows with more commas."""
+    (tmp_path / "t.csv").write_bytes("trial;subject;modality;p_a;p_b\r\nT1;A;face;0,25;0,75\r\n".encode("utf-8-sig"))
+    with pytest.raises(InputError, match="has semicolons between its columns, not commas; save it with commas"):
+        door.read_table(tmp_path / "t.csv")
+
+
+def test_a_folder_is_no_table(tmp_path):
+    with pytest.raises(InputError, match="is a folder, not a table; name a CSV or Parquet file"):
+        door.read_table(tmp_path)
+
+
+def test_parquet_without_its_package_is_told(tmp_path, monkeypatch):
+    (tmp_path / "table.csv").write_text(GOOD)
+    opinions = door.read_table(tmp_path / "table.csv")
+    opinions_write.write_table(opinions, tmp_path / "t.parquet")
+
+    def absent(*arguments, **options):
+        raise ImportError("Unable to find a usable engine")
+
+    monkeypatch.setattr("pandas.read_parquet", absent)
+    monkeypatch.setattr("pandas.DataFrame.to_parquet", absent)
+    with pytest.raises(InputError, match="reading Parquet needs the package pyarrow"):
+        door.read_table(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="writing Parquet needs the package pyarrow"):
+        opinions_write.write_table(opinions, tmp_path / "u.parquet")
 
 
 def test_absent_files(tmp_path):

@@ -1,5 +1,6 @@
 """Releases: what is in them and what is not; changed files are refused; they predict as the study does."""
 
+import hashlib
 import json
 import re
 import shlex
@@ -183,6 +184,8 @@ def spoil(folder, how):
         path.write_bytes(path.read_bytes() + b" ")
     elif how == "missing":
         path.unlink()
+    elif how == "added":  # it would be one more target
+        shutil.copy(path, folder / "late_mood.nc")
     else:
         manifest = json.loads((folder / "manifest.json").read_text())
         if how == "outside":
@@ -191,6 +194,8 @@ def spoil(folder, how):
             manifest["format"] = "bayesaffect release 99"
         elif how == "lacking":
             del manifest["targets"]
+        elif how == "of another form":
+            manifest["files"]["card.md"] = "no hash"
         (folder / "manifest.json").write_text("{" if how == "garbled" else json.dumps(manifest))
 
 
@@ -202,6 +207,8 @@ SPOILT = [
     ("format", "is not of the format 'bayesaffect release 1'"),
     ("lacking", "lacks 'targets'"),
     ("garbled", "is not a readable manifest"),
+    ("added", "late_mood.nc: is not part of the release; remove it"),
+    ("of another form", "is not a readable manifest"),
 ]
 
 
@@ -219,10 +226,12 @@ def test_releases_are_listed_with_the_state_of_their_files(finished, tmp_path):
         make(finished, tmp_path, name)
     spoil(tmp_path / "models" / "bad", "changed")
     spoil(tmp_path / "models" / "worse", "garbled")
+    spoil(make(finished, tmp_path, "more"), "added")
     (tmp_path / "models" / ".half").mkdir()
     (tmp_path / "models" / ".half" / "manifest.json").write_text("{}")  # one in the making
     found = released.listing(tmp_path / "models").set_index("name")
-    assert list(found.index) == ["bad", "good", "worse"]
+    assert list(found.index) == ["bad", "good", "more", "worse"]
+    assert found.loc["more", "files"] == "late_mood.nc is not part of the release"
     assert found.loc["good", "files"] == "as released" and found.loc["good", "modalities"] == "eeg, face"
     assert found.loc["bad", "files"] == "late_valence.nc is changed"
     assert found.loc["worse", "files"] == "is not a readable manifest"
@@ -235,6 +244,18 @@ def test_another_version_is_told(finished, tmp_path):
     manifest = json.loads((folder / "manifest.json").read_text()) | {"version": "0.0.1"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     assert "made with bayesaffect 0.0.1" in released.read(folder).note
+
+
+def test_a_setting_of_a_newer_version_asks_for_that_version(finished, tmp_path, capsys):
+    """The format may be the same, and an option of the study new."""
+    folder = make(finished, tmp_path)
+    write_json(folder / "study.json", json.loads((folder / "study.json").read_text()) | {"telepathy": True})
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"version": "99.0"}
+    content = (folder / "study.json").read_bytes()
+    manifest["files"]["study.json"] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    write_json(folder / "manifest.json", manifest)
+    assert run("predict", "--model", folder, tmp_path / "new.csv", tmp_path / "out") == 2
+    assert "unknown settings ['telepathy']; use bayesaffect 99.0, which made it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def scan_sessions(
 def _session_folders(folder: Path, layout: SessionLayout) -> list[Path]:
     home = folder / "Sessions" if (folder / "Sessions").is_dir() else folder
     if not home.is_dir():
-        raise InputError("there is no such folder", where=folder, remedy=layout.obtain)
+        what = "is a file, not a folder" if home.is_file() else "there is no such folder"
+        raise InputError(what, where=folder, remedy=layout.obtain)
     inside = [f for f in home.iterdir() if f.is_dir() and not f.name.startswith(".")]
     sessions = [f for f in inside if f.name.isdigit() or (f / "session.xml").exists()]
     if not sessions:

@@ -109,10 +109,34 @@ def read(folder: Path) -> Release:
         raise InputError(f"is not of the format {FORMAT!r}", where=path, remedy="use the version that made it")
     if lacking := [name for name in NEEDED if name not in manifest]:
         raise InputError(f"lacks {lacking[0]!r}", where=path, remedy=AGAIN)
+    if not _well_formed(manifest):
+        raise InputError("is not a readable manifest", where=path, remedy=AGAIN)
     if odd := [name for name in manifest["files"] if name in ("", ".", "..") or {"/", "\\"} & set(name)]:
         raise InputError(f"names the file {odd[0]!r}, outside its folder", where=path, remedy=AGAIN)
-    found = (_problem(folder / name, entry) for name, entry in manifest["files"].items())
+    found = [_problem(folder / name, entry) for name, entry in manifest["files"].items()]
+    known = {*manifest["files"], MANIFEST}
+    used = (each for pattern in ("*.nc", "*.safetensors") for each in sorted(folder.glob(pattern)))
+    found += [_unknown(each) for each in used if each.name not in known]
     return Release(folder, manifest, tuple(problem for problem in found if problem))
+
+
+def _well_formed(manifest: Mapping) -> bool:
+    """Whether what is read of it below has the form that a release writes."""
+    files, targets, names = (manifest[name] for name in ("files", "targets", "modalities"))
+    return (
+        isinstance(files, dict)
+        and all(isinstance(e, dict) and type(e.get("bytes")) is int and "sha256" in e for e in files.values())
+        and isinstance(targets, list)
+        and all(isinstance(t, dict) and isinstance(t.get("name"), str) for t in targets)
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in (*names, manifest["version"]))
+        and isinstance(manifest["families"], list)
+    )
+
+
+def _unknown(path: Path) -> InputError:
+    """Of a posterior or weights that no hash vouches for, and that would be used all the same."""
+    return InputError("is not part of the release", where=path, remedy="remove it")
 
 
 def _problem(path: Path, entry: Mapping) -> InputError | None:
@@ -161,7 +185,7 @@ def _state(release: Release) -> str:
     if not release.problems:
         return "as released"
     first, rest = release.problems[0], len(release.problems) - 1
-    short = "missing" if "missing" in first.what else "changed"
+    short = next((word for word in ("missing", "not part of the release") if word in first.what), "changed")
     return f"{Path(str(first.where)).name} is {short}" + (f", and {rest} more are not as released" if rest else "")
 
 
@@ -177,10 +201,19 @@ def predict(release: Release, source: Path, folder: Path, *, family: str = LATE,
     if family not in release.manifest["families"]:
         families = ", ".join(release.manifest["families"])
         raise InputError(f"has no {family} posterior", where=release.folder, remedy=f"it has {families}")
-    settings = study_settings.load(release.folder)
+    settings = _settings(release)
     posteriors = load_posteriors(release.folder, family)
     opinions = _opinions(release, settings, source, folder, fitted_of(posteriors), jobs)
     return write_predictions(posteriors, opinions, folder, seed=settings.seed, family=family)
+
+
+def _settings(release: Release) -> Settings:
+    try:
+        return study_settings.load(release.folder)
+    except InputError as error:  # to edit the file, as in a workspace, would only break its hash
+        version = release.manifest["version"]
+        remedy = f"use bayesaffect {version}, which made it" if version != __version__ else AGAIN
+        raise InputError(error.what, where=error.where, remedy=remedy) from None
 
 
 def _opinions(

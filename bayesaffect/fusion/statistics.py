@@ -42,9 +42,7 @@ def index(opinions: Opinions, target: str, held_out: Sequence[str] = ()) -> Inde
     subjects, subject = np.unique(opinions.subject.values.astype(str), return_inverse=True)
     if unknown := sorted(set(held_out) - set(subjects)):
         raise InputError(f"held-out subjects {unknown} are not among the opinions")
-    truth = opinions.truth[target].values
-    known = truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
-    used = known & ~np.isin(opinions.subject.values.astype(str), list(held_out))
+    used = opinions.labelled(target) & ~np.isin(opinions.subject.values.astype(str), list(held_out))
     if not used.any():
         raise InputError(f"no trial with truth for {target!r} is left to learn from", remedy="hold out fewer subjects")
     return Index(tuple(str(s) for s in subjects), subject, used)

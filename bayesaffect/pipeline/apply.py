@@ -126,8 +126,7 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     subject = opinions.subject.values.astype(str)
     rows = []
     for target, posterior in posteriors.items():
-        truth = opinions.truth[target].values if target in opinions.truth else np.full(subject.size, np.nan)
-        known = truth >= 0 if _target(posterior).kind == "categorical" else np.isfinite(truth)
+        known = opinions.labelled(target) if target in opinions.truth else np.zeros(subject.size, dtype=bool)
         before = fusion.weights(posterior)["population"].median(("chain", "draw"))
         for name in np.unique(subject[known]):
             mine = opinions.select(known & (subject == name))

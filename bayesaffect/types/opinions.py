@@ -115,6 +115,11 @@ class Opinions:
                 return target
         raise InputError(f"no target {name!r}", remedy=f"there are {[t.name for t in self.targets]}")
 
+    def labelled(self, name: str) -> np.ndarray:
+        """Whether the truth of the target called ``name`` is known, bool (trial,)."""
+        kind, truth = self.target(name).kind, self.truth[name].values
+        return truth >= 0 if kind == "categorical" else np.isfinite(truth)
+
     def select(self, keep: Sequence | np.ndarray) -> Opinions:
         """The trials picked by a boolean mask or integer positions."""
         keep = positions(keep)

@@ -105,9 +105,8 @@ def criticise(posterior, opinions: Opinions, *, seed: int, draws: int | None = N
     fitted = tuple(str(m) for m in posterior["posterior"]["modality"].values)
     if fitted != opinions.modalities:
         raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
-    truth = opinions.truth[target.name].values
     who, known = positions(posterior, opinions, use_known=True)
-    use = known & (truth >= 0 if target.kind == "categorical" else np.isfinite(truth))
+    use = known & opinions.labelled(target.name)
     if not use.any():
         raise InputError("no trial with truth is of a subject that the fit knows", remedy="give the fit's own opinions")
     opinions, who = opinions.select(use), who[use]

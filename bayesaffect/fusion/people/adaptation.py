@@ -50,13 +50,11 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
     """
     name = check(posterior, opinions, target, subject)
     mine = opinions.select(opinions.subject.values.astype(str) == name)
-    truth = mine.truth[target].values.astype(float)
-    continuous = idata.attribute(posterior, "kind") == "continuous"
-    mine = mine.select(np.isfinite(truth) if continuous else truth >= 0)
+    mine = mine.select(mine.labelled(target))
     values = population(posterior, draws)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 4]))
     poor = discount.of_fit(posterior, mine)
-    if continuous:
+    if idata.attribute(posterior, "kind") == "continuous":
         found, log_weight = ratings(values, mine, target, mine.truth[target].values.astype(float), poor=poor, rng=rng)
         constant = {}
     else:

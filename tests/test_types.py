@@ -100,7 +100,8 @@ def test_opinions_hold_the_moments_of_the_draws():
 
 
 def test_opinions_say_which_of_their_trials_are_labelled():
-    opinions = Opinions.from_predictives({"m": predictive(("a1", "a2", "b1"))}, trials(("a1", "a2", "b1"), ["m"]))
+    names = ["a1", "a2", "b1"]
+    opinions = Opinions.from_predictives({"m": predictive(names)}, trials(names, ["m"]))
     valence, emotion = Target("valence", (1, 9)), Target("emotion", levels=("calm", "fear"))
     truth = xr.Dataset(
         {"valence": ("trial", [0.5, np.nan, -1.0]), "emotion": ("trial", [0, 1, -1])}, coords=opinions.truth.coords

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, idata
 from bayesaffect.types import Opinions
 
@@ -47,10 +46,9 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
     (no subject), and of a clean signal ``reliability`` = kappa_m exp(rho_sm) (smaller is better) or w_m exp(rho_sm)
     (larger is better), ``scale`` = kappa_m or w_m, and ``rho``, all three NaN at the prior.
     """
-    draws = posterior["posterior"]
-    names = [str(m) for m in draws["modality"].values]
-    if opinions is not None and opinions.modalities != tuple(names):
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {names}")
+    draws, names = posterior["posterior"], idata.modalities_of(posterior)
+    if opinions is not None:
+        idata.check_modalities(posterior, opinions)
     continuous = idata.attribute(posterior, "kind") == "continuous"
     typical = _typical(posterior, opinions, continuous)
     left = _left(posterior, opinions)

@@ -42,6 +42,7 @@ from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.prediction import CATEGORICAL, CONTINUOUS, fused_log_prob, positions, read
 from bayesaffect.fusion.ratings import likelihoods, ordinal, student
 from bayesaffect.fusion.ratings.moments import fused_moments
+from bayesaffect.fusion.statistics import drawn_classes
 from bayesaffect.types import Opinions, Target
 
 LEVEL = 0.05
@@ -100,11 +101,8 @@ def criticise(posterior, opinions: Opinions, *, seed: int, draws: int | None = N
     ------
     InputError : other modalities than the fit's, or no trial of a subject that the fit knows.
     """
-    spec = idata.attribute(posterior, "target")
-    target = Target(spec["name"], spec["bounds"], None if spec["levels"] is None else tuple(spec["levels"]))
-    fitted = tuple(str(m) for m in posterior["posterior"]["modality"].values)
-    if fitted != opinions.modalities:
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
+    target, fitted = idata.target_of(posterior), idata.modalities_of(posterior)
+    idata.check_modalities(posterior, opinions)
     who, known = positions(posterior, opinions, use_known=True)
     use = known & opinions.labelled(target.name)
     if not use.any():
@@ -280,7 +278,7 @@ def _classes(posterior, opinions: Opinions, target: Target, who: np.ndarray, wan
         for log_p in fused_log_prob(v, who, opinions, target.name, poor).astype(float):
             p = np.exp(log_p)
             p /= p.sum(-1, keepdims=True)
-            made = np.minimum((rng.random(who.size)[:, None] > p.cumsum(-1)).sum(-1), p.shape[-1] - 1)
+            made = drawn_classes(p, rng)
             yield _of_classes(p, truth, seated), _of_classes(p, made, seated)
 
 

@@ -66,11 +66,9 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
 
 def check(posterior, opinions: Opinions, target: str, subject: str | None) -> str:
     """The name of the one subject; refuses what `adapt` refuses."""
-    if idata.attribute(posterior, "target")["name"] != target:
-        raise InputError(f"this posterior is of {idata.attribute(posterior, 'target')['name']!r}, not of {target!r}")
-    fitted = tuple(str(m) for m in posterior["posterior"]["modality"].values)
-    if fitted != opinions.modalities:
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
+    if (fitted := idata.target_of(posterior).name) != target:
+        raise InputError(f"this posterior is of {fitted!r}, not of {target!r}")
+    idata.check_modalities(posterior, opinions)
     if hybrid_prediction.is_hybrid(posterior):
         raise InputError("a hybrid fit cannot be adapted", remedy="adapt the late fit of the same opinions")
     if idata.attribute(posterior, "kind") == "continuous":

@@ -238,8 +238,13 @@ def predictable(opinions: Opinions, members: Sequence[str]) -> bool:
     if opinions.held_out_by != splits.UNIT["time"]:
         return True
     learnt = splits.learnt(opinions, members) & opinions.present.values.any(1)
-    known = all((learnt & opinions.labelled(target.name)).any() for target in opinions.targets)
+    known = all((learnt & _known(opinions, target.name)).any() for target in opinions.targets)
     return known and bool(splits.tested(opinions, members).any())
+
+
+def _known(opinions: Opinions, target: str) -> np.ndarray:
+    truth = opinions.truth[target].values
+    return truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
 
 
 def _without(opinions: Opinions, members: Sequence[str]) -> tuple[Opinions, tuple[str, ...]]:
@@ -253,7 +258,7 @@ def _seen(opinions: Opinions, tested: Opinions, target: str, members: Sequence[s
     """Units whose truth the fit has seen, for every tested trial."""
     unit, dim = opinions.unit.values.astype(str), f"trained_{opinions.held_out_by}"
     names = np.unique(unit)
-    seen = np.isin(names, unit[splits.learnt(opinions, members) & opinions.labelled(target)])
+    seen = np.isin(names, unit[splits.learnt(opinions, members) & _known(opinions, target)])
     trial = tested.present["trial"].values
     return xr.DataArray(np.tile(seen, (trial.size, 1)), dims=("trial", dim), coords={"trial": trial, dim: names})
 

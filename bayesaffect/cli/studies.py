@@ -98,7 +98,7 @@ def fuse(
     `fuse` of the workspace was told.
     """
     from bayesaffect.pipeline import settings as study_settings
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
 
     sampler = {"draws": draws, "chains": chains, "engine": engine}
     sampler |= {"likelihood": likelihood, "pooling": pooling, "gains": gains, "hybrid": hybrid}
@@ -119,7 +119,7 @@ def fuse(
         given = {"folds": folds or 10, "seed": seed or 0, "protocol": protocol or "across-subject", **sampler}
         settings = study_settings.from_options(source, "opinions", reading=reading, **given)
         with progress.shown(console):
-            page, findings = stages.fuse_table(workspace, settings, command=command())
+            page, findings = stage.fuse_table(workspace, settings, command=command())
         _report(workspace, page, findings)
     end(findings, strict)
 
@@ -192,7 +192,7 @@ def study(
     """Do it all: prepare, train, fuse, report. Stopped at any moment, the same command goes on."""
     from bayesaffect.pipeline import prepare as preparing
     from bayesaffect.pipeline import settings as study_settings
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
     from bayesaffect.pipeline import train as training
 
     settings = study_settings.from_options(
@@ -204,7 +204,7 @@ def study(
     who = training.execution(workspace, settings, jobs=jobs if device == "cpu" else None, device=device)
     preparing.scan(settings)
     with progress.shown(console):
-        page, findings = stages.run(workspace, settings, command=command(), jobs=jobs, who=who, announce=say)
+        page, findings = stage.run(workspace, settings, command=command(), jobs=jobs, who=who, announce=say)
     _report(workspace, page, findings)
     end(findings, strict)
 
@@ -226,10 +226,10 @@ def demo(
 
 def _resume(workspace: Path, **changed) -> Findings:
     """Fuse what is trained (finished fits are not repeated) and write the report."""
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
 
     with progress.shown(console):
-        page, findings = stages.resume(workspace, command=command(), **changed)
+        page, findings = stage.resume(workspace, command=command(), **changed)
     _report(workspace, page, findings)
     return findings
 

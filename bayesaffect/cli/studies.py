@@ -35,7 +35,8 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop there.")] = False,
     status: Annotated[
-        bool, typer.Option("--status", help="Only tell how far the training is that runs, or ran last.")
+        bool,
+        typer.Option("--status", help="Only print the progress of the training that is running, or of the last one."),
     ] = False,
 ):
     """Train the networks and predict every subject by networks that did not see that subject."""
@@ -86,16 +87,17 @@ def fuse(
     joint: options.Joint = False,
     hybrid: options.Hybrid = False,
     protocol: Annotated[
-        str | None, typer.Option(help="Tables only: what folds hold apart (see `study`) [default: across-subject].")
+        str | None,
+        typer.Option(help="What the cross-validation holds out, see `study` (tables only) [default: across-subject]."),
     ] = None,
     robustness: options.Robustness = True,
-    seed: Annotated[int | None, typer.Option(help="Of every random number (tables only) [default: 0].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random number (tables only) [default: 0].")] = None,
     strict: options.Strict = False,
 ):
     """Fit the Bayesian fusion, cross-validated by subject, and write the report.
 
-    Fits that are there already are not repeated. An option that is left out has its default, whatever an earlier
-    `fuse` of the workspace was told.
+    Fits that already exist are not repeated. An option that is left out takes its default, not the value given to an
+    earlier `fuse` of the workspace.
     """
     from bayesaffect.pipeline import settings as study_settings
     from bayesaffect.pipeline import study as stage

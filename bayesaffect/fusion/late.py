@@ -47,12 +47,10 @@ def fit(
     Returns
     -------
     InferenceData with groups posterior, sample_stats, log_likelihood (log p(truth | opinions) per trial),
-    posterior_predictive
-    (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject, what `weights`
-    needs), thinned
-    in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
-    versions, ``evidence`` (`dependence`) and ``refused``: what the `gate` found in each attempt before the one that is
-    returned.
+    posterior_predictive (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject,
+    what `weights` needs), thinned in the per-trial groups to about eight million numbers each. Attributes carry target,
+    kind, priors, sampling, seed, versions, ``evidence`` (`dependence`) and ``refused``: what the `gate` found in each
+    attempt before the one that is returned.
 
     Where the opinions carry a quality that varies, the posterior has ``quality_discount`` (modality), what a poor
     signal costs (`discount`); ``dataclasses.replace(opinions, quality=None)`` fits without.

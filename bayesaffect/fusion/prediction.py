@@ -46,9 +46,12 @@ def predict(
     Returns
     -------
     Predictive with ``mean`` and ``variance`` (draw, trial) on [-1, 1], or ``log_prob`` (draw, trial, level). A trial
-    without any modality
-    gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the mean and variance
-    of the reported rating, and the log-probabilities of its levels.
+    without any modality gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the
+    mean and variance of the reported rating, and the log-probabilities of its levels.
+
+    Raises
+    ------
+    InputError : another target or other modalities than the fit's, or another word for ``subjects``.
 
     Notes
     -----

@@ -96,6 +96,7 @@ class Opinions:
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of their axis."""
         return tuple(str(m) for m in self.present["modality"].values)
 
     @property

@@ -28,5 +28,11 @@ class InputError(ValueError):
         return _rebuild, (self.what, self.where, self.remedy)
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, for a sentence of ours: its first line, or its type where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def _rebuild(what: str, where: str | None, remedy: str | None) -> InputError:
     return InputError(what, where=where, remedy=remedy)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.files import atomic, claim, file_hash, key, write_json, write_text
 
 
@@ -52,3 +52,16 @@ def test_what_one_process_claims_no_other_may_work_on(tmp_path):
     with claim(lock, "a", wait=False) as mine:
         assert mine and other("a") == "False" and other("b") == "True"
     assert other("a") == "True"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("bad magic\nand more"), "bad magic"),
+        (OSError("\n  no such file\n"), "no such file"),
+        (EOFError(), "EOFError"),
+        (RuntimeError(" \n"), "RuntimeError"),
+    ],
+)
+def test_an_error_of_a_library_is_told_in_one_line_even_when_it_says_nothing(error, told):
+    assert first_line(error) == told

@@ -99,6 +99,20 @@ def test_opinions_hold_the_moments_of_the_draws():
     np.testing.assert_allclose(opinions.variance["valence"].values[:, 0], 1 + np.var([0, 2, 4]))
 
 
+def test_opinions_say_which_of_their_trials_are_labelled():
+    names = ["a1", "a2", "b1"]
+    opinions = Opinions.from_predictives({"m": predictive(names)}, trials(names, ["m"]))
+    valence, emotion = Target("valence", (1, 9)), Target("emotion", levels=("calm", "fear"))
+    truth = xr.Dataset(
+        {"valence": ("trial", [0.5, np.nan, -1.0]), "emotion": ("trial", [0, 1, -1])}, coords=opinions.truth.coords
+    )
+    opinions = replace(opinions, targets=(valence, emotion), truth=truth)
+    assert opinions.labelled("valence").tolist() == [True, False, True]
+    assert opinions.labelled("emotion").tolist() == [True, True, False]
+    with pytest.raises(InputError, match="no target 'joy'"):
+        opinions.labelled("joy")
+
+
 def test_an_opinion_of_a_network_that_saw_the_subject_is_refused():
     leak = predictive(["a1", "b1"], trained_on=("a", "c"), seen=True)
     with pytest.raises(InputError, match="trial a1: the m opinion is from a network trained on a"):

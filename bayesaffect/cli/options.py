@@ -42,7 +42,7 @@ Networks = Annotated[
         help="A network of your own for a modality, or for early fusion (early); may be repeated.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Every random number of the study follows from it.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every random number in the study: same seed, same result.")]
 
 
 def _folds(given: str) -> int | str:
@@ -79,17 +79,22 @@ Engine = Annotated[
 ]
 Likelihood = Annotated[
     str,
-    typer.Option(help="Of ratings: normal errors, student (odd trials count less), or ordinal (steps of the scale)."),
+    typer.Option(
+        help="How ratings are modelled: normal errors, student (outlying trials count less), or ordinal (scale steps)."
+    ),
 ]
 Pooling = Annotated[
     str,
-    typer.Option(help="Subjects' effects on ratings: partial (from a population), complete (none), or none (apart)."),
+    typer.Option(
+        help="Subject effects on ratings: partial (drawn from a population), complete (no subject effects), or none "
+        "(each subject estimated alone)."
+    ),
 ]
 Gains = Annotated[
     str,
     typer.Option(
-        help="A subject's reliability scales the errors of ratings (shared), or gains as well (scaled: asked for where "
-        "`predict --jointly` is wanted)."
+        help="What a subject's reliability scales: only the errors of predicted ratings (shared), or their gain as "
+        "well (scaled: recommended for `predict --jointly`)."
     ),
 ]
 Hybrid = Annotated[
@@ -102,21 +107,33 @@ Joint = Annotated[
     bool,
     typer.Option(
         "--joint/--no-joint",
-        help="Fit all targets as one model: who is reliable on valence is expected to be on arousal and emotion, too.",
+        help="Fit all targets as one model, so that what is learned of a subject's reliability on valence informs "
+        "arousal and emotion.",
     ),
 ]
 Robustness = Annotated[
     bool,
-    typer.Option("--robustness/--no-robustness", help="Disturb every modality at test time for the page: minutes."),
+    typer.Option(
+        "--robustness/--no-robustness",
+        help="Also test every modality with degraded signals, for the report; takes minutes.",
+    ),
 ]
 Protocol = Annotated[
     str,
     typer.Option(
-        help="What folds hold apart: across-subject, across-elicitor (stimuli), across-version, across-time, or "
+        help="What the cross-validation holds out: across-subject (people), across-elicitor "
+        "(stimuli), across-version, across-time, or "
         "within-subject.",
     ),
 ]
-Flat = Annotated[bool, typer.Option("--flat", help="Skip the nested fits: faster, but fusion then meets test labels.")]
+Flat = Annotated[
+    bool,
+    typer.Option(
+        "--flat",
+        help="Skip the nested networks: faster, but fusion then learns from predictions whose "
+        "networks saw test labels.",
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 3 if the posterior's diagnostics fail.")]
 Align = Annotated[
     str | None,
@@ -133,11 +150,11 @@ Baseline = Annotated[
 Backend = Annotated[
     str,
     typer.Option(
-        "--face", help="Who finds faces: embedded, pyfeat, or tables (OpenFace or py-feat csv by the videos)."
+        "--face", help="Face tracker: embedded, pyfeat, or tables (OpenFace or py-feat CSV files beside the videos)."
     ),
 ]
 Eeg = Annotated[
-    str, typer.Option("--eeg", help="What networks read of EEG: maps of band power, or raw windows beside them.")
+    str, typer.Option("--eeg", help="What the EEG network reads: maps (band power), or raw (maps and raw windows).")
 ]
 Quality = Annotated[
     float, typer.Option("--quality", min=0, max=1, help="Mask a modality in trials whose signal quality is below it.")

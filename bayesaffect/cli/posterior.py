@@ -47,12 +47,13 @@ def predict(
     jointly: Annotated[
         bool,
         typer.Option(
-            "--jointly", help="Predict a new person's trials together: presumes that they are a set like the study's."
+            "--jointly",
+            help="Predict all trials of a new person together; assumes they saw a set of stimuli like the study's.",
         ),
     ] = False,
     jobs: options.Jobs = 1,
 ):
-    """Predict new recordings: fused mean, interval or class probabilities, and which modality said what."""
+    """Predict new recordings: fused mean, interval or class probabilities, and each modality's own prediction."""
     from bayesaffect.pipeline import apply as stage
     from bayesaffect.pipeline.releases import released
 
@@ -119,7 +120,7 @@ def compare(
 
 
 def criticise(workspace: options.Existing):
-    """Check the fits against their data, and draw what they believed before: posterior and prior predictive checks."""
+    """Check the fits against their data with posterior predictive checks, and plot prior predictive ones."""
     from bayesaffect.pipeline import criticise as stage
 
     settings = _settings(workspace)

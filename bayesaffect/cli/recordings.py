@@ -30,7 +30,10 @@ def simulate(
     neutral: Annotated[bool, typer.Option("--neutral", help="Also write the neutral clip before each film.")] = False,
     traps: Annotated[bool, typer.Option("--traps", help="Put in one of every defect that real sets have.")] = False,
     tutorial: Annotated[
-        bool, typer.Option("--tutorial", help="Other rates, names and scales, with the dataset description of them.")
+        bool,
+        typer.Option(
+            "--tutorial", help="Use other sampling rates, names and scales, with a dataset description to match."
+        ),
     ] = False,
     jobs: options.Jobs = 2,
 ):
@@ -108,7 +111,10 @@ def features(
     workspace: options.Existing,
     suffix: Annotated[str, typer.Option("--as", help="csv, parquet or npz.")] = "csv",
     standardised: Annotated[
-        bool, typer.Option("--standardised", help="What the networks read, z-scored within subjects, not raw units.")
+        bool,
+        typer.Option(
+            "--standardised", help="Export what the networks read, z-scored within subjects, instead of raw units."
+        ),
     ] = False,
     jobs: options.Jobs = 2,
 ):

@@ -35,7 +35,8 @@ def train(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop there.")] = False,
     status: Annotated[
-        bool, typer.Option("--status", help="Only tell how far the training is that runs, or ran last.")
+        bool,
+        typer.Option("--status", help="Only print the progress of the training that is running, or of the last one."),
     ] = False,
 ):
     """Train the networks and predict every subject by networks that did not see that subject."""
@@ -86,19 +87,22 @@ def fuse(
     joint: options.Joint = False,
     hybrid: options.Hybrid = False,
     protocol: Annotated[
-        str | None, typer.Option(help="Tables only: what folds hold apart (see `study`) [default: across-subject].")
+        str | None,
+        typer.Option(help="What the cross-validation holds out, see `study` (tables only) [default: across-subject]."),
     ] = None,
     robustness: options.Robustness = True,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of every random number (tables only) [default: 0].")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of every random number (tables only) [default: 0].")
+    ] = None,
     strict: options.Strict = False,
 ):
     """Fit the Bayesian fusion, cross-validated by subject, and write the report.
 
-    Fits that are there already are not repeated. An option that is left out has its default, whatever an earlier
-    `fuse` of the workspace was told.
+    Fits that already exist are not repeated. An option that is left out takes its default, not the value given to an
+    earlier `fuse` of the workspace.
     """
     from bayesaffect.pipeline import settings as study_settings
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
 
     sampler = {"draws": draws, "chains": chains, "engine": engine}
     sampler |= {"likelihood": likelihood, "pooling": pooling, "gains": gains, "hybrid": hybrid}
@@ -119,7 +123,7 @@ def fuse(
         given = {"folds": folds or 10, "seed": seed or 0, "protocol": protocol or "across-subject", **sampler}
         settings = study_settings.from_options(source, "opinions", reading=reading, **given)
         with progress.shown(console):
-            page, findings = stages.fuse_table(workspace, settings, command=command())
+            page, findings = stage.fuse_table(workspace, settings, command=command())
         _report(workspace, page, findings)
     end(findings, strict)
 
@@ -192,7 +196,7 @@ def study(
     """Do it all: prepare, train, fuse, report. Stopped at any moment, the same command goes on."""
     from bayesaffect.pipeline import prepare as preparing
     from bayesaffect.pipeline import settings as study_settings
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
     from bayesaffect.pipeline import train as training
 
     settings = study_settings.from_options(
@@ -204,7 +208,7 @@ def study(
     who = training.execution(workspace, settings, jobs=jobs if device == "cpu" else None, device=device)
     preparing.scan(settings)
     with progress.shown(console):
-        page, findings = stages.run(workspace, settings, command=command(), jobs=jobs, who=who, announce=say)
+        page, findings = stage.run(workspace, settings, command=command(), jobs=jobs, who=who, announce=say)
     _report(workspace, page, findings)
     end(findings, strict)
 
@@ -227,10 +231,10 @@ def demo(
 
 def _resume(workspace: Path, **changed) -> Findings:
     """Fuse what is trained (finished fits are not repeated) and write the report."""
-    from bayesaffect.pipeline import study as stages
+    from bayesaffect.pipeline import study as stage
 
     with progress.shown(console):
-        page, findings = stages.resume(workspace, command=command(), **changed)
+        page, findings = stage.resume(workspace, command=command(), **changed)
     _report(workspace, page, findings)
     return findings
 

@@ -41,7 +41,7 @@ def gathered(opinions: Opinions) -> Iterator[Said]:
     subject = opinions.subject.values.astype(str)
     for target in opinions.targets:
         truth = np.asarray(opinions.truth[target.name].values, dtype=float)
-        known = truth >= 0 if target.kind == "categorical" else np.isfinite(truth)
+        known = opinions.labelled(target.name)
         near = {lag: _neighbours(np.where(known, truth, np.nan), subject, lag) for lag in LAGS}
         for k, modality in enumerate(opinions.modalities):
             rows = opinions.present.values[:, k] & known

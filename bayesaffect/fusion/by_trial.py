@@ -42,9 +42,8 @@ def trial_weights(posterior, opinions: Opinions, *, subjects: str = "population"
     """
     if subjects not in ("population", "known"):
         raise InputError(f"subjects is {subjects!r}", remedy="choose 'population' or 'known'")
-    names = [str(m) for m in posterior["posterior"]["modality"].values]
-    if list(opinions.modalities) != names:
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {names}")
+    idata.check_modalities(posterior, opinions)
+    names = list(opinions.modalities)
     continuous = idata.attribute(posterior, "kind") == "continuous"
     target = idata.attribute(posterior, "target")["name"]
     wanted = read(posterior["posterior"], CONTINUOUS if continuous else CATEGORICAL)

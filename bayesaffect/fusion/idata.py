@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion.engine import pareto
+from bayesaffect.types import Opinions, Target
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -20,6 +23,8 @@ with warnings.catch_warnings():
 
 FORMAT = "bayesaffect fusion 1"
 ENGINE = "h5netcdf"
+MAX_ELEMENTS = 8_000_000
+PACKAGES = ("torch", "pyro-ppl", "nutpie", "arviz")
 
 
 def build(
@@ -96,6 +101,42 @@ def attribute(result, name: str):
         if name in attrs:
             return json.loads(attrs[name])
     raise InputError("this posterior was not made by bayesaffect.fusion", remedy="use the file that `fuse` wrote")
+
+
+def described(target: Target) -> dict[str, Any]:
+    """The attributes of `build` that say what a fit is of; `target_of` reads them."""
+    return {
+        "target": {"name": target.name, "bounds": target.bounds, "levels": target.levels},
+        "kind": target.kind,
+    }
+
+
+def target_of(result) -> Target:
+    """The target of a fit."""
+    spec = attribute(result, "target")
+    bounds, levels = (None if spec[name] is None else tuple(spec[name]) for name in ("bounds", "levels"))
+    return Target(spec["name"], bounds, levels)
+
+
+def modalities_of(result) -> tuple[str, ...]:
+    """The modalities of a fit, in its order."""
+    return tuple(str(m) for m in result["posterior"]["modality"].values)
+
+
+def check_modalities(result, opinions: Opinions):
+    """Raise `InputError` where opinions have other modalities than a fit, or the same in another order."""
+    if (fitted := modalities_of(result)) != opinions.modalities:
+        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
+
+
+def versions() -> dict[str, str]:
+    """The packages that a posterior depends on, and their versions."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def thinning(draws: int, per_draw: int) -> int:
+    """Every how manieth of ``draws`` is kept in a group that holds ``per_draw`` numbers for each."""
+    return max(1, math.ceil(draws * per_draw / MAX_ELEMENTS))
 
 
 def flattened(result, names, *, at_most: int | None = None) -> dict[str, np.ndarray]:

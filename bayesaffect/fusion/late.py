@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +18,6 @@ from bayesaffect.fusion.ratings import continuous, likelihoods, padded
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Model, Priors, Sampling
 from bayesaffect.types import Opinions
-
-MAX_ELEMENTS = 8_000_000
 
 
 def fit(
@@ -50,12 +47,10 @@ def fit(
     Returns
     -------
     InferenceData with groups posterior, sample_stats, log_likelihood (log p(truth | opinions) per trial),
-    posterior_predictive
-    (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject, what `weights`
-    needs), thinned
-    in the per-trial groups to about eight million numbers each. Attributes carry target, kind, priors, sampling, seed,
-    versions, ``evidence`` (`dependence`) and ``refused``: what the `gate` found in each attempt before the one that is
-    returned.
+    posterior_predictive (the truth drawn given the opinions), observed_data and constant_data (``n_used`` per subject,
+    what `weights` needs), thinned in the per-trial groups to about eight million numbers each. Attributes carry target,
+    kind, priors, sampling, seed, versions, ``evidence`` (`dependence`) and ``refused``: what the `gate` found in each
+    attempt before the one that is returned.
 
     Where the opinions carry a quality that varies, the posterior has ``quality_discount`` (modality), what a poor
     signal costs (`discount`); ``dataclasses.replace(opinions, quality=None)`` fits without.
@@ -95,14 +90,12 @@ def prepared(
 ) -> Prepared:
     """Check what `fit` is given, and reduce the opinions to what the density reads."""
     model = model or Model()
-    kind = opinions.target(target).kind
+    kind = statistics.check_opinions_on(opinions, target).kind
     if kind == "categorical" and model != Model():
         raise InputError(
             f"target {target!r} is categorical, and {model.likelihood} with {model.pooling} pooling is not",
             remedy="leave out the model",
         )
-    if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
-        raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
     where = statistics.index(opinions, target, held_out)
     learnt = discount.learnable(opinions, where.used)
     poor = None if learnt is None else learnt[0]
@@ -155,8 +148,7 @@ def labelled(
         constant |= absence.stored(absence.learned(values, opinions, target, where, priors, **options))
     likelihood, predicted = _in_sample(values, opinions, target, where, seed, poor, model)
     attrs = {
-        "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},
-        "kind": kind.kind,
+        **idata.described(kind),
         "model": asdict(model),
         "priors": asdict(priors),
         "sampling": asdict(sampling),
@@ -164,7 +156,7 @@ def labelled(
         "held_out": list(ready.held_out),
         "evidence": 1.0 if is_continuous else statistics.evidence_of(opinions, target, where),
         "refused": refused,
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},
+        "versions": idata.versions(),
     }
     groups = {
         "posterior": values,
@@ -192,7 +184,7 @@ def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index,
     per_draw = truth.size * (
         likelihoods.cost(used.target(target), model) if is_continuous else len(used.target(target).levels)
     )
-    step = max(1, int(np.ceil(chains * number * per_draw / MAX_ELEMENTS)))
+    step = idata.thinning(chains * number, per_draw)
     names = prediction.read(values, prediction.CONTINUOUS if is_continuous else prediction.CATEGORICAL)
     names += likelihoods.extra(model)
     poor = None if poor is None else poor[where.used]
@@ -204,6 +196,5 @@ def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index,
     else:
         log_prob = prediction.fused_log_prob(kept, who, used, target, poor)
         likelihood = np.take_along_axis(log_prob, truth.astype(int)[None, :, None], 2)[:, :, 0]
-        above = rng.random(log_prob.shape[:2])[:, :, None] > np.exp(log_prob).cumsum(-1)
-        predicted = np.minimum(above.sum(-1), log_prob.shape[2] - 1).astype(np.int16)
+        predicted = statistics.drawn_classes(np.exp(log_prob), rng).astype(np.int16)
     return likelihood.reshape(chains, -1, truth.size), predicted.reshape(chains, -1, truth.size)

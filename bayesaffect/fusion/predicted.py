@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayesaffect.fusion import idata
+from bayesaffect.fusion.statistics import drawn_classes
 from bayesaffect.types import Predictive
 
 
@@ -36,10 +37,8 @@ def to_inference_data(predictive: Predictive, target: str, *, seed: int):
     else:
         probability = np.exp(predictive.log_prob[target].transpose("draw", "trial", "level").values)
         found = {"probability": probability}
-        above = rng.random(probability.shape[:2])[:, :, None] > probability.cumsum(-1)
-        truth = np.minimum(above.sum(-1), probability.shape[-1] - 1)
+        truth = drawn_classes(probability, rng)
         dims |= {"probability": ["trial", "level"]}
         coords |= {"level": list(spec.levels)}
     groups = {"posterior": {n: v[None] for n, v in found.items()}, "posterior_predictive": {target: truth[None]}}
-    described = {"name": spec.name, "bounds": spec.bounds, "levels": spec.levels}
-    return idata.build(groups, coords=coords, dims=dims, attrs={"target": described, "kind": spec.kind, "seed": seed})
+    return idata.build(groups, coords=coords, dims=dims, attrs=idata.described(spec) | {"seed": seed})

@@ -14,7 +14,7 @@ from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
 from bayesaffect.fusion.ratings import likelihoods
 from bayesaffect.fusion.ratings.moments import fused_moments as fused_moments
 from bayesaffect.fusion.statistics import contrasts, features
-from bayesaffect.types import Opinions, Predictive, Target
+from bayesaffect.types import Opinions, Predictive
 
 CONTINUOUS = ("mu", "sd_delta", "tau", "a", "b", "omega", "log_kappa", "sd_rho", "rho", "correlation", "u", "delta")
 CATEGORICAL = ("w", "sd_delta", "sd_rho", "alpha", "alpha_missing", "matrix", "delta", "rho")
@@ -46,9 +46,12 @@ def predict(
     Returns
     -------
     Predictive with ``mean`` and ``variance`` (draw, trial) on [-1, 1], or ``log_prob`` (draw, trial, level). A trial
-    without any modality
-    gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the mean and variance
-    of the reported rating, and the log-probabilities of its levels.
+    without any modality gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the
+    mean and variance of the reported rating, and the log-probabilities of its levels.
+
+    Raises
+    ------
+    InputError : another target or other modalities than the fit's, or another word for ``subjects``.
 
     Notes
     -----
@@ -59,13 +62,10 @@ def predict(
     """
     if subjects not in ("population", "known"):
         raise InputError(f"subjects is {subjects!r}", remedy="choose 'population' or 'known'")
-    spec = idata.attribute(posterior, "target")
-    if spec["name"] != target:
-        raise InputError(f"this posterior is of {spec['name']!r}, not of {target!r}")
-    fitted = tuple(str(m) for m in posterior["posterior"]["modality"].values)
-    if fitted != opinions.modalities:
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
-    kind = Target(spec["name"], spec["bounds"], None if spec["levels"] is None else tuple(spec["levels"]))
+    kind = idata.target_of(posterior)
+    if kind.name != target:
+        raise InputError(f"this posterior is of {kind.name!r}, not of {target!r}")
+    idata.check_modalities(posterior, opinions)
     names = CONTINUOUS if kind.kind == "continuous" else CATEGORICAL
     names = read(posterior["posterior"], names) + likelihoods.extra(likelihoods.of_fit(posterior))
     hybrid = hybrid_prediction.is_hybrid(posterior)

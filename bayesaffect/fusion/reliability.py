@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, idata
 from bayesaffect.types import Opinions
 
@@ -19,18 +18,14 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
 
         share_m = b_m (Sigma^-1 b)_m / (1 / v0 + b' Sigma^-1 b),    share_prior = (1 / v0) / (1 / v0 + b' Sigma^-1 b),
 
-    at the median predictive variances of the subject's trials (of all trials where it has none). For a subject Sigma =
-    D R D and v0 = tau^2
-    (its offset and level are known to the draw); for the population, a new person with rho = 0, Sigma = diag(omega^2)
-    + D R D and
-    v0 = tau^2 + sd_delta^2. The shares sum to 1; with strongly correlated errors one can be negative (it corrects
-    another).
+    at the median predictive variances of the subject's trials (of all trials where it has none). For a subject
+    Sigma = D R D and v0 = tau^2 (its offset and level are known to the draw); for the population, a new person with
+    rho = 0, Sigma = diag(omega^2) + D R D and v0 = tau^2 + sd_delta^2. The shares sum to 1; with strongly correlated
+    errors one can be negative (it corrects another).
 
     Categorical target: log-linear coefficients add up on the log-odds scale, so the analogue is the share of their
-    size:
-    c_m = w_m exp(rho_sm) ||A_m||_F rms(clr log p_m), c_prior = ||alpha + delta_s||, shares c / sum c; ||A||_F is
-    divided by
-    sqrt(K - 1), so that the identity has norm 1, and rms is over the modality's opinions.
+    size: c_m = w_m exp(rho_sm) ||A_m||_F rms(clr log p_m), c_prior = ||alpha + delta_s||, shares c / sum c; ||A||_F is
+    divided by sqrt(K - 1), so that the identity has norm 1, and rms is over the modality's opinions.
 
     Where the fit has a discount of poor signals, opinions count with the share r of `discount` that the mean quality of
     the subject's trials leaves (of all trials, for the population): D is divided, c multiplied by it.
@@ -46,11 +41,14 @@ def weights(posterior, opinions: Opinions | None = None) -> xr.Dataset:
     Dataset with dims (chain, draw, subject, modality), modality ending with ``"prior"``: ``weight``, ``population``
     (no subject), and of a clean signal ``reliability`` = kappa_m exp(rho_sm) (smaller is better) or w_m exp(rho_sm)
     (larger is better), ``scale`` = kappa_m or w_m, and ``rho``, all three NaN at the prior.
+
+    Raises
+    ------
+    InputError : ``opinions`` of other modalities than the fit's.
     """
-    draws = posterior["posterior"]
-    names = [str(m) for m in draws["modality"].values]
-    if opinions is not None and opinions.modalities != tuple(names):
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {names}")
+    draws, names = posterior["posterior"], idata.modalities_of(posterior)
+    if opinions is not None:
+        idata.check_modalities(posterior, opinions)
     continuous = idata.attribute(posterior, "kind") == "continuous"
     typical = _typical(posterior, opinions, continuous)
     left = _left(posterior, opinions)

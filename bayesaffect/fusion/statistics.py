@@ -15,7 +15,7 @@ from scipy.linalg import helmert
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import dependence, habits
 from bayesaffect.fusion.discount import gauss
-from bayesaffect.types import Opinions
+from bayesaffect.types import Opinions, Target
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,29 @@ def index(opinions: Opinions, target: str, held_out: Sequence[str] = ()) -> Inde
     subjects, subject = np.unique(opinions.subject.values.astype(str), return_inverse=True)
     if unknown := sorted(set(held_out) - set(subjects)):
         raise InputError(f"held-out subjects {unknown} are not among the opinions")
-    truth = opinions.truth[target].values
-    known = truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
-    used = known & ~np.isin(opinions.subject.values.astype(str), list(held_out))
+    used = opinions.labelled(target) & ~np.isin(opinions.subject.values.astype(str), list(held_out))
     if not used.any():
         raise InputError(f"no trial with truth for {target!r} is left to learn from", remedy="hold out fewer subjects")
     return Index(tuple(str(s) for s in subjects), subject, used)
+
+
+def check_opinions_on(opinions: Opinions, target: str) -> Target:
+    """The target called ``target``.
+
+    Raises
+    ------
+    InputError : it is unknown, or no modality says anything on it.
+    """
+    spec = opinions.target(target)
+    if target not in (opinions.mean if spec.kind == "continuous" else opinions.log_prob):
+        raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
+    return spec
+
+
+def drawn_classes(probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A class (...) drawn from probabilities (..., K): how many cumulated ones lie below a uniform number."""
+    below = (rng.random(probability.shape[:-1])[..., None] > probability.cumsum(-1)).sum(-1)
+    return np.minimum(below, probability.shape[-1] - 1)  # rounding may leave their sum a little below 1
 
 
 def masked(values: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.files import atomic
 
 KEYS = ("trial", "subject", "modality")
@@ -34,9 +34,7 @@ def read_frame(path: Path) -> pd.DataFrame:
                 "reading Parquet needs the package pyarrow", where=path, remedy="pip install pyarrow, or save it as CSV"
             ) from None
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"is not a Parquet file ({str(error).splitlines()[0]})", where=path, remedy=remedy
-            ) from None
+            raise InputError(f"is not a Parquet file ({first_line(error)})", where=path, remedy=remedy) from None
         for column in frame.columns:
             if not pd.api.types.is_numeric_dtype(frame[column]) or column in NAMES:
                 frame[column] = frame[column].astype(object).where(frame[column].notna(), "").astype(str)
@@ -63,11 +61,7 @@ def read_frame(path: Path) -> pd.DataFrame:
         except pd.errors.EmptyDataError:
             raise InputError("is empty", where=path, remedy="one row per trial and modality below a header") from None
         except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
-            reason = (
-                "bytes that are not text"
-                if isinstance(error, UnicodeDecodeError)
-                else str(error).strip().splitlines()[0]
-            )
+            reason = "bytes that are not text" if isinstance(error, UnicodeDecodeError) else first_line(error)
             raise InputError(f"is not a CSV table ({reason})", where=path, remedy=remedy) from None
         frame.columns = [c.strip() for c in frame.columns]
         frame = frame.fillna("")

@@ -33,9 +33,9 @@ import xarray as xr
 
 from bayesaffect.errors import InputError
 from bayesaffect.io.frames import KEYS, read_frame
+from bayesaffect.io.opinions_columns import by_role
 from bayesaffect.types import Opinions, Target
 
-UNNAMED = "class"
 _MISSING = ("", "nan", "NaN", "NA", "null", "None")
 
 
@@ -62,62 +62,7 @@ class _Table:
     def __init__(self, path: Path, bounds: dict):
         self.path, self.bounds = path, bounds
         self.frame = read_frame(path)
-        columns = list(self.frame.columns)
-        if absent := [c for c in KEYS if c not in columns]:
-            raise InputError(
-                f"lacks the columns {absent}; found {columns}",
-                where=path,
-                remedy="one row per trial and modality, commas between columns",
-            )
-        self.continuous = [c.removeprefix("mean_") for c in columns if c.startswith("mean_")]
-        self.levels, self.prob_columns = self._categorical(columns)
-        if not self.continuous and not self.levels:
-            raise InputError(
-                f"has no mean_<target> and no p_<class> column; found {columns}",
-                where=path,
-                remedy="add the predictions",
-            )
-        legal = {*KEYS, "stimulus", "version", "quality", *(f"truth_{t}" for t in self.levels)}
-        legal |= {f"{p}_{t}" for t in self.continuous for p in ("mean", "var", "low", "high", "truth", "spread")}
-        legal |= {c for names in self.prob_columns.values() for c in names} | {c for c in columns if c.startswith("x_")}
-        legal |= {"truth"} if len(self.levels) == 1 and f"truth_{next(iter(self.levels))}" not in columns else set()
-        if unknown := [c for c in columns if c not in legal]:
-            raise InputError(
-                f"column {unknown[0]!r} belongs to no predicted target",
-                where=path,
-                remedy="remove it, or call it x_<name> if it is a feature",
-            )
-        if both := sorted(set(self.continuous) & set(self.levels)):
-            raise InputError(
-                f"target {both[0]!r} has mean_ and p_ columns", where=path, remedy="give the targets two names"
-            )
-
-    def _categorical(self, columns) -> tuple[dict, dict]:
-        found = [c for c in columns if c.startswith("p_")]
-        named = [c for c in found if ":" in c]
-        if named and len(named) < len(found):
-            raise InputError(
-                f"mixes p_<class> and p_<target>:<class> ({found})", where=self.path, remedy="use one form"
-            )
-        if not found:
-            return {}, {}
-        if named:
-            split = [c.removeprefix("p_").split(":", 1) for c in found]
-        else:
-            truths = [c.removeprefix("truth_") for c in columns if c.startswith("truth_")]
-            truths = [t for t in truths if t not in self.continuous]
-            if len(truths) > 1:
-                raise InputError(
-                    f"has truth columns of {truths}, and p_ columns without a target",
-                    where=self.path,
-                    remedy="call them p_<target>:<class>",
-                )
-            split = [(truths[0] if truths else UNNAMED, c.removeprefix("p_")) for c in found]
-        levels, names = {}, {}
-        for (target, level), column in zip(split, found, strict=True):
-            levels.setdefault(target, []).append(level)
-            names.setdefault(target, []).append(column)
-        return levels, names
+        self.continuous, self.levels, self.prob_columns = by_role(list(self.frame.columns), path)
 
     def fail(self, rows: np.ndarray, what, remedy: str):
         """Raise about the first row marked in ``rows``; ``what`` is a sentence or makes one from the position."""

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.io.frames import write_frame
 
 EMOTIONS = {"A": "anger", "D": "disgust", "F": "fear", "H": "happiness", "N": "neutral", "S": "sadness"}
@@ -49,9 +49,7 @@ def read_crema_d(folder: str | os.PathLike, *, alpha: float = 1.0) -> pd.DataFra
     try:
         votes = pd.read_csv(path, index_col=0)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(
-            f"is not a CSV table ({str(error).splitlines()[0]})", where=path, remedy="download it again"
-        ) from None
+        raise InputError(f"is not a CSV table ({first_line(error)})", where=path, remedy="download it again") from None
     needed = ["fileName", *EMOTIONS, "meanEmoResp", *(f"mean{name}Resp" for name in INTENSITY)]
     if absent := [c for c in needed if c not in votes]:
         raise InputError(f"lacks the columns {absent}", where=path, remedy="use the processed results of CREMA-D")
@@ -96,7 +94,7 @@ def read_epic(path: str | os.PathLike) -> pd.DataFrame:
         with np.load(path, allow_pickle=False) as archive:
             data = {name: archive[name] for name in ("pred", "truth", "subject", "video", "experts", "targets")}
     except (OSError, ValueError, BadZipFile, EOFError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"is not an .npz archive ({str(error).splitlines()[0]})", where=path, remedy=remedy) from None
+        raise InputError(f"is not an .npz archive ({first_line(error)})", where=path, remedy=remedy) from None
     except KeyError as error:
         raise InputError(f"lacks an array ({error.args[0]})", where=path, remedy=remedy) from None
     prediction = data["pred"].astype(float).mean(2)

@@ -85,7 +85,7 @@ def write_predictions(
     tables, paths, people, assumes = [_index(opinions)], [], {}, ""
     spent = 0.0
     for target, posterior in progress.track(list(posteriors.items()), "predict"):
-        kind = _target(posterior)
+        kind = fusion.target_of(posterior)
         before = time.perf_counter()
         predictive, people = _one_target(workspace, posterior, opinions, target, seed, jointly)
         spent += time.perf_counter() - before
@@ -126,8 +126,7 @@ def adapt(workspace: Path, settings: Settings, source: Path, *, jobs: int = 1) -
     subject = opinions.subject.values.astype(str)
     rows = []
     for target, posterior in posteriors.items():
-        truth = opinions.truth[target].values if target in opinions.truth else np.full(subject.size, np.nan)
-        known = truth >= 0 if _target(posterior).kind == "categorical" else np.isfinite(truth)
+        known = opinions.labelled(target) if target in opinions.truth else np.zeros(subject.size, dtype=bool)
         before = fusion.weights(posterior)["population"].median(("chain", "draw"))
         for name in np.unique(subject[known]):
             mine = opinions.select(known & (subject == name))
@@ -171,8 +170,8 @@ def load_posteriors(folder: Path, family: str) -> dict[str, az.InferenceData]:
 
 def fitted_of(posteriors: dict[str, az.InferenceData]) -> tuple[tuple[str, ...], tuple[Target, ...]]:
     """The modalities and the targets that these posteriors were fitted to."""
-    modalities = tuple(str(m) for m in next(iter(posteriors.values()))["posterior"]["modality"].values)
-    return modalities, tuple(_target(posterior) for posterior in posteriors.values())
+    first = next(iter(posteriors.values()))
+    return fusion.modalities_of(first), tuple(fusion.target_of(posterior) for posterior in posteriors.values())
 
 
 def check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict[str, az.InferenceData]]):
@@ -187,12 +186,6 @@ def check_fits(workspace: Path, settings: Settings, posteriors: dict[str, dict[s
 def _adapted(workspace: Path, subject: str, target: str) -> Path:
     """Where a person's effects lie; those that were learned by another fit lie elsewhere and are not found."""
     return workspace / "fusion" / ADAPTED / quote(subject, safe="") / f"{target}-{key_of_fit(workspace, target)}.nc"
-
-
-def _target(posterior) -> Target:
-    spec = fusion.attribute(posterior, "target")
-    bounds, levels = (None if spec[n] is None else tuple(spec[n]) for n in ("bounds", "levels"))
-    return Target(spec["name"], bounds, levels)
 
 
 def _one_target(workspace, posterior, opinions: Opinions, target: str, seed: int, jointly: bool):

@@ -15,6 +15,7 @@ from bayesaffect import fusion, splits
 from bayesaffect.errors import InputError
 from bayesaffect.io import opinions as tables
 from bayesaffect.io import store
+from bayesaffect.io.opinions_columns import UNNAMED
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.prepare import joined, prepare
 from bayesaffect.pipeline.settings import Settings
@@ -178,7 +179,7 @@ def _named(opinions: Opinions, target: Target, source: Path) -> Opinions:
     """
     mine = next((t for t in opinions.targets if t.name == target.name), None)
     if mine is None and target.kind == "categorical":
-        mine = next((t for t in opinions.targets if t.name == tables.UNNAMED), None)
+        mine = next((t for t in opinions.targets if t.name == UNNAMED), None)
     if mine is None or set(mine.levels or ()) != set(target.levels or ()):
         what = f"on {target.name!r}" + (f" with the classes {', '.join(target.levels)}" if target.levels else "")
         raise InputError(f"has no opinions {what}", where=source, remedy="predict what the study predicts")

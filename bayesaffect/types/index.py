@@ -12,11 +12,13 @@ from bayesaffect.types.target import Target
 
 
 def positions(keep: Sequence | np.ndarray) -> np.ndarray:
+    """Integer positions of a boolean mask; positions stay as they are."""
     keep = np.asarray(keep)
     return np.flatnonzero(keep) if keep.dtype == bool else keep
 
 
 def check_index(present: xr.DataArray, truth: xr.Dataset, targets: tuple[Target, ...]):
+    """Raise `InputError` where the index lacks a coordinate, names a trial twice, or the truth does not fit it."""
     if present.dims != ("trial", "modality") or present.dtype != bool:
         raise InputError(f"present has dims {present.dims} and type {present.dtype}, bool (trial, modality) expected")
     for name in ("trial", "modality", "subject", "stimulus"):

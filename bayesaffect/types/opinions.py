@@ -96,6 +96,7 @@ class Opinions:
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of their axis."""
         return tuple(str(m) for m in self.present["modality"].values)
 
     @property
@@ -114,6 +115,11 @@ class Opinions:
             if target.name == name:
                 return target
         raise InputError(f"no target {name!r}", remedy=f"there are {[t.name for t in self.targets]}")
+
+    def labelled(self, name: str) -> np.ndarray:
+        """Whether the truth of the target called ``name`` is known, bool (trial,)."""
+        kind, truth = self.target(name).kind, self.truth[name].values
+        return truth >= 0 if kind == "categorical" else np.isfinite(truth)
 
     def select(self, keep: Sequence | np.ndarray) -> Opinions:
         """The trials picked by a boolean mask or integer positions."""

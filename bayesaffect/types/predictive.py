@@ -53,6 +53,7 @@ class Predictive:
 
     @property
     def trial(self) -> xr.DataArray:
+        """Name of each trial (trial,)."""
         return self.subject["trial"]
 
     def select(self, keep: Sequence | np.ndarray) -> Predictive:

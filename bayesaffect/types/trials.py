@@ -64,6 +64,7 @@ class Trials:
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of the inputs."""
         return tuple(self.inputs)
 
     @property

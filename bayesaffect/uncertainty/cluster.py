@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.uncertainty import member
 from bayesaffect.uncertainty.member import Place, Task
 
@@ -45,7 +45,7 @@ def connected(address: str) -> Iterator:
                 client = Client(address, timeout=CONNECT_S, set_as_default=False)
             except (OSError, TimeoutError, ValueError, ImportError) as error:
                 raise InputError(
-                    f"no Dask scheduler answers ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+                    f"no Dask scheduler answers ({first_line(error)})",
                     where=address,
                     remedy="start one with `dask scheduler`, and give the address it prints, such as "
                     "tcp://127.0.0.1:8786",

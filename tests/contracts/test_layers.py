@@ -1,6 +1,8 @@
 """The hourglass: which part may import which, and through which door a heavy dependency comes in."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,25 @@ def test_help_needs_no_heavy_import():
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
     assert not top & (set(DOORS) - {"typer"} | {"xarray", "pandas", "sklearn"})
+
+
+def test_the_names_that_users_look_for_are_at_the_top_and_cost_nothing_until_asked_for():
+    heavy = "{'torch', 'mne', 'pyro', 'xarray', 'numpy'} & set(sys.modules)"
+    names = (
+        "preprocess_eeg extract_spectral_features extract_connectivity_features detect_facial_landmarks "
+        "extract_action_units compute_hrv extract_scr_features early_fusion late_fusion hybrid_fusion"
+    )
+    code = (
+        f"import sys, bayesaffect; assert not {heavy}; assert not hasattr(bayesaffect, 'no_such_name'); "
+        f"[print(n, callable(getattr(bayesaffect, n)) and n in dir(bayesaffect)) for n in '{names}'.split()]"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert run.returncode == 0, run.stderr
+    assert [line for line in run.stdout.splitlines() if line] == [f"{name} True" for name in names.split()]
+
+
+def test_every_folder_of_the_package_says_what_it_is_for():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    lacking = [f for f in folders if not (f / "__init__.py").is_file()]
+    assert lacking == []
+    assert [f for f in folders if not ast.get_docstring(ast.parse((f / "__init__.py").read_text("utf-8")))] == []

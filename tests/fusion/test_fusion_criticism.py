@@ -8,7 +8,8 @@ from scipy.stats import norm, truncnorm
 
 from bayesaffect.errors import InputError
 from bayesaffect.fusion import criticise, idata
-from bayesaffect.fusion.checks.criticism import _of_classes, _of_errors, _within, tail
+from bayesaffect.fusion.checks.criticism import _within, tail
+from bayesaffect.fusion.checks.discrepancies import of_classes, of_errors
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 
@@ -116,7 +117,7 @@ def test_discrepancies_are_what_their_formulas_say():
     e, z, y = rng.normal(size=(40, 3)) + 0.3, rng.normal(size=40), rng.normal(size=40)
     who = np.repeat([0, 1, 2, 3], 10)
     r = np.array([[1, 0.2], [0.2, 1]])
-    found = _of_errors(e, z, y, r, who, ["a", "b", "truth"])
+    found = of_errors(e, z, y, r, who, ["a", "b", "truth"])
     one = e[:, 0]
     per = one.reshape(4, 10)
     assert found["a", "mean square"] == pytest.approx((one**2).mean())
@@ -131,7 +132,7 @@ def test_discrepancies_are_what_their_formulas_say():
     )
     assert found["fused", "coverage90"] == (np.abs(z) < norm.ppf(0.95)).mean()
     p = rng.dirichlet(np.ones(3), 40)
-    found = _of_classes(p, np.arange(40) % 3, who)
+    found = of_classes(p, np.arange(40) % 3, who)
     expected = p.sum(0)
     assert found["all", "classes"] == pytest.approx(((np.array([14, 13, 13]) - expected) ** 2 / expected).sum())
     assert found["all", "log score"] == pytest.approx(-np.log(p[np.arange(40), np.arange(40) % 3]).mean())

@@ -163,3 +163,22 @@ def test_groups_and_files_are_the_same_for_either_arviz(tmp_path):
     assert set(groups) <= set(idata.groups(made)) and set(idata.groups(made)) == set(idata.groups(read))
     xr.testing.assert_equal(made["posterior"]["w"], read["posterior"]["w"])
     assert idata.attribute(read, "kind") == "toy" and idata.attribute(read, "levels") is None
+
+
+def test_a_tool_chain_that_fails_without_a_word_leaves_the_traced_graph(monkeypatch, caplog):
+    def fails(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(sample, "compiler", lambda: "cc")
+    monkeypatch.setattr(sample, "compiled", fails)
+    sampling = Sampling(draws=20, tune=20, chains=1, pilot=0, attempts=1)
+    with caplog.at_level(logging.WARNING):
+        draws = sample.sample(
+            lambda data: pyro.sample("x", dist.Normal(0 * data["at"], 1 + 0 * data["at"])),
+            {"at": np.zeros(1)},
+            name="silent",
+            sampling=sampling,
+            seed=1,
+        )
+    assert draws.z.shape == (1, 20, 1)
+    assert "AssertionError" in caplog.text

@@ -323,3 +323,14 @@ def test_a_fit_that_the_gate_refuses_is_drawn_again_more_carefully(monkeypatch, 
     assert asked == [(draws, draws, 0.9), (2 * draws, 2 * draws, pytest.approx(0.975))][:made]
     assert posterior["posterior"].sizes["draw"] == made * draws
     assert refused(posterior) == [["2 draws diverged."]][: made - 1]
+
+
+def test_classes_are_drawn_in_proportion_and_rounding_leaves_none_out():
+    rng = np.random.default_rng(5)
+    p = np.array([0.2, 0.0, 0.5, 0.3])
+    drawn = statistics.drawn_classes(np.broadcast_to(p, (20_000, 4)), rng)
+    share = np.bincount(drawn, minlength=4) / drawn.size
+    assert share[1] == 0
+    assert share == pytest.approx(p, abs=5 * np.sqrt(0.25 / drawn.size))
+    short = np.full((100_000, 2), 0.5) - 1e-3  # sums to 0.998
+    assert set(np.unique(statistics.drawn_classes(short, rng))) == {0, 1}

@@ -10,7 +10,6 @@ import pyro
 import torch
 from pyro import poutine
 
-from bayesaffect.errors import InputError
 from bayesaffect.fusion import categorical, idata, statistics
 from bayesaffect.fusion.people.effects_normal import gains
 from bayesaffect.fusion.prediction import fused_log_prob
@@ -18,7 +17,6 @@ from bayesaffect.fusion.ratings import likelihoods, ordinal
 from bayesaffect.fusion.settings import Model, Priors
 from bayesaffect.types import Opinions
 
-MAX_ELEMENTS = 8_000_000
 OF_DATA = ("sums", "n_truth", "mean_truth", "square_truth", "shift_y")
 
 
@@ -50,15 +48,17 @@ def prior_predictive(
     InferenceData with groups prior (the parameters of a fit's posterior), prior_predictive (the target, and
     ``opinion`` (trial, modality) of a continuous one, NaN where missing), observed_data (the truth, NaN or -1 where
     unknown), and the attributes of a fit.
+
+    Raises
+    ------
+    InputError : unknown target, or no opinions on it.
     """
     priors, model = priors or Priors(), model or Model()
-    spec = opinions.target(target)
-    if target not in (opinions.mean if spec.kind == "continuous" else opinions.log_prob):
-        raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
+    spec = statistics.check_opinions_on(opinions, target)
     subjects, subject = np.unique(opinions.subject.values.astype(str), return_inverse=True)
     everything = statistics.Index(tuple(map(str, subjects)), subject, np.ones(subject.size, dtype=bool))
     n, m = opinions.present.shape
-    draws = max(1, min(draws, MAX_ELEMENTS // (n * m)))
+    draws = max(1, min(draws, idata.MAX_ELEMENTS // (n * m)))
     module, data = _without_data(opinions, target, everything, priors, model)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 3]))
     values = _parameters(module, data, draws, rng)
@@ -66,8 +66,7 @@ def prior_predictive(
         predicted = _ratings(values, opinions, spec, subject, model, rng)
     else:
         log_prob = fused_log_prob(values, subject, opinions, target)
-        above = rng.random(log_prob.shape[:2])[..., None] > np.exp(log_prob).cumsum(-1)
-        predicted = {target: np.minimum(above.sum(-1), log_prob.shape[-1] - 1)}
+        predicted = {target: statistics.drawn_classes(np.exp(log_prob), rng)}
     names = list(opinions.modalities)
     coords = {"subject": list(subjects), "modality": names, "modality_bis": names}
     coords |= {"trial": [str(t) for t in opinions.present["trial"].values]}
@@ -79,8 +78,7 @@ def prior_predictive(
         "observed_data": {target: opinions.truth[target].values},
     }
     attrs = {
-        "target": {"name": spec.name, "bounds": spec.bounds, "levels": spec.levels},
-        "kind": spec.kind,
+        **idata.described(spec),
         "model": asdict(model),
         "priors": asdict(priors),
         "seed": int(seed),

@@ -13,7 +13,7 @@ import pyarrow
 import torch
 import xarray as xr
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.fusion.engine.capture import Density, graph
 from bayesaffect.fusion.engine.compiled import Pointer
 from bayesaffect.fusion.settings import Sampling
@@ -77,7 +77,7 @@ def run(target: Callable, sampling: Sampling, *, seed: int, advance: Callable[[i
     except RuntimeError as error:
         running.cancel()
         raise InputError(
-            f"the sampler found no place to start or broke off ({str(error).splitlines()[0]})",
+            f"the sampler found no place to start or broke off ({first_line(error)})",
             remedy="look for opinions or ratings of an extreme size, or priors much too wide",
         ) from error
     except BaseException:  # an interrupt included: half a run must not pass for a posterior

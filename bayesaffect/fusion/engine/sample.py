@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bayesaffect import progress
+from bayesaffect.errors import first_line
 from bayesaffect.fusion.engine import nuts, reference, svi
 from bayesaffect.fusion.engine.capture import Density, Model, capture
 from bayesaffect.fusion.engine.compiled import Pointer, compiled, compiler
@@ -74,5 +75,5 @@ def _pointer(density: Density, flat: torch.Tensor, name: str, cache: Path | None
     try:
         return Pointer(compiled(density, flat, name, cache), density.ndim, flat, chains)
     except Exception as error:  # whatever a tool chain may raise: the slower route gives the same posterior
-        log.warning("compilation failed (%s); sampling through the traced graph", str(error).splitlines()[0])
+        log.warning("compilation failed (%s); sampling through the traced graph", first_line(error))
         return None

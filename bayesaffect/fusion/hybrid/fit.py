@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, habits, idata, linalg, statistics
 from bayesaffect.fusion.attempts import settled, source
 from bayesaffect.fusion.hybrid import attention, embedding
@@ -17,7 +15,6 @@ from bayesaffect.fusion.hybrid import categorical as hybrid_categorical
 from bayesaffect.fusion.hybrid import continuous as hybrid_continuous
 from bayesaffect.fusion.hybrid import prediction as hybrid_prediction
 from bayesaffect.fusion.hybrid.trial_features import check_axes
-from bayesaffect.fusion.late import MAX_ELEMENTS
 from bayesaffect.fusion.ratings import continuous, padded
 from bayesaffect.fusion.reliability import typical
 from bayesaffect.fusion.settings import Priors, Sampling
@@ -51,9 +48,7 @@ def fit_hybrid(
         trained on different subjects (`with_features` gives the trials' own features instead).
     """
     sampling, priors = sampling or Sampling(), priors or Priors()
-    kind = opinions.target(target).kind
-    if target not in (opinions.mean if kind == "continuous" else opinions.log_prob):
-        raise InputError(f"there is no opinion on target {target!r}", remedy="choose a target that the table predicts")
+    kind = statistics.check_opinions_on(opinions, target).kind
     for modality in opinions.embedding:
         check_axes(opinions, modality)
     where = statistics.index(opinions, target, held_out)
@@ -124,10 +119,9 @@ def _labelled(draws, values, opinions: Opinions, target: str, where: statistics.
         "constant_data": constant,
     }
     attrs = attrs | {
-        "target": {"name": kind.name, "bounds": kind.bounds, "levels": kind.levels},
-        "kind": kind.kind,
+        **idata.described(kind),
         "family": FAMILY,
-        "versions": {p: importlib.metadata.version(p) for p in ("torch", "pyro-ppl", "nutpie", "arviz")},
+        "versions": idata.versions(),
     }
     return idata.build(groups, coords=coords, dims=dims, attrs=attrs)
 
@@ -140,7 +134,7 @@ def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index,
     chains, number = values["rho"].shape[:2]
     kind = used.target(target)
     per_draw = truth.size * (1 if kind.kind == "continuous" else len(kind.levels))
-    step = max(1, int(np.ceil(chains * number * per_draw / MAX_ELEMENTS)))
+    step = idata.thinning(chains * number, per_draw)
     kept = {n: values[n][:, ::step].reshape(-1, *values[n].shape[2:]) for n in hybrid_prediction.names(values)}
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     if kind.kind == "continuous":
@@ -150,6 +144,5 @@ def _in_sample(values, opinions: Opinions, target: str, where: statistics.Index,
     else:
         log_prob = hybrid_prediction.log_prob(kept, who, used, target, given)
         likelihood = np.take_along_axis(log_prob, truth.astype(int)[None, :, None], 2)[:, :, 0]
-        above = rng.random(log_prob.shape[:2])[:, :, None] > np.exp(log_prob).cumsum(-1)
-        predicted = np.minimum(above.sum(-1), log_prob.shape[2] - 1).astype(np.int16)
+        predicted = statistics.drawn_classes(np.exp(log_prob), rng).astype(np.int16)
     return likelihood.reshape(chains, -1, truth.size), predicted.reshape(chains, -1, truth.size)

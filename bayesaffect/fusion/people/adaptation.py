@@ -50,13 +50,11 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
     """
     name = check(posterior, opinions, target, subject)
     mine = opinions.select(opinions.subject.values.astype(str) == name)
-    truth = mine.truth[target].values.astype(float)
-    continuous = idata.attribute(posterior, "kind") == "continuous"
-    mine = mine.select(np.isfinite(truth) if continuous else truth >= 0)
+    mine = mine.select(mine.labelled(target))
     values = population(posterior, draws)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 4]))
     poor = discount.of_fit(posterior, mine)
-    if continuous:
+    if idata.attribute(posterior, "kind") == "continuous":
         found, log_weight = ratings(values, mine, target, mine.truth[target].values.astype(float), poor=poor, rng=rng)
         constant = {}
     else:
@@ -68,11 +66,9 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
 
 def check(posterior, opinions: Opinions, target: str, subject: str | None) -> str:
     """The name of the one subject; refuses what `adapt` refuses."""
-    if idata.attribute(posterior, "target")["name"] != target:
-        raise InputError(f"this posterior is of {idata.attribute(posterior, 'target')['name']!r}, not of {target!r}")
-    fitted = tuple(str(m) for m in posterior["posterior"]["modality"].values)
-    if fitted != opinions.modalities:
-        raise InputError(f"the opinions have modalities {list(opinions.modalities)}, the fit has {list(fitted)}")
+    if (fitted := idata.target_of(posterior).name) != target:
+        raise InputError(f"this posterior is of {fitted!r}, not of {target!r}")
+    idata.check_modalities(posterior, opinions)
     if hybrid_prediction.is_hybrid(posterior):
         raise InputError("a hybrid fit cannot be adapted", remedy="adapt the late fit of the same opinions")
     if idata.attribute(posterior, "kind") == "continuous":

@@ -14,7 +14,7 @@ from bayesaffect.fusion.people import effects_pool, jointly_normal, shares
 from bayesaffect.fusion.people.adaptation import check, population
 from bayesaffect.fusion.prediction import trained_on
 from bayesaffect.fusion.statistics import contrasts, features
-from bayesaffect.types import Opinions, Predictive, Target
+from bayesaffect.types import Opinions, Predictive
 
 
 def predict_jointly(
@@ -79,9 +79,8 @@ def _ratings(posterior, opinions: Opinions, target: str, seed, draws: int, balan
         {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
         for array in jointly_normal.moments(values, these, spreads, balanced, rng)
     )
-    found = idata.attribute(posterior, "target")
     return Predictive(
-        (Target(target, found["bounds"]),),
+        (idata.target_of(posterior),),
         xr.DataArray(opinions.subject.values, dims="trial", coords=coords),
         mean,
         variance,
@@ -93,8 +92,8 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
     rng = np.random.default_rng(seed)
     values = population(posterior, draws)
     size, m = values["w"].shape
-    levels = idata.attribute(posterior, "target")["levels"]
-    k = len(levels)
+    spec = idata.target_of(posterior)
+    k = len(spec.levels)
     poor = discount.of_fit(posterior, opinions)
     found = habits.of_fit(posterior)
     if found is None:
@@ -132,10 +131,10 @@ def _classes(posterior, opinions: Opinions, target: str, seed, draws: int, balan
     out = shares.matched(eta, q)
     out = out - logsumexp(out, -1, keepdims=True)
     coords = {"trial": opinions.present["trial"].values, "subject": ("trial", opinions.subject.values)}
-    array = xr.DataArray(out, dims=("draw", "trial", "level"), coords=coords | {"level": list(levels)})
+    array = xr.DataArray(out, dims=("draw", "trial", "level"), coords=coords | {"level": list(spec.levels)})
     who = xr.DataArray(opinions.subject.values, dims="trial", coords=coords)
     return Predictive(
-        (Target(target, levels=tuple(levels)),),
+        (spec,),
         who,
         log_prob={target: array},
         trained_on=trained_on(posterior, opinions),

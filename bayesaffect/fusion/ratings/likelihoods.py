@@ -88,6 +88,5 @@ def in_sample(values, where, opinions: Opinions, target: Target, *, poor, rng, m
         return likelihood, mean + np.sqrt(variance) * rng.standard_normal(mean.shape)
     log_prob = ordinal.probabilities(mean, variance, values["cut"])
     cell = ordinal.cells(truth, target, model.step)
-    above = rng.random(mean.shape)[..., None] > np.exp(log_prob).cumsum(-1)
-    drawn = ordinal.levels(target, model.step)[np.minimum(above.sum(-1), log_prob.shape[-1] - 1)]
+    drawn = ordinal.levels(target, model.step)[statistics.drawn_classes(np.exp(log_prob), rng)]
     return np.take_along_axis(log_prob, cell[None, :, None], 2)[..., 0], drawn

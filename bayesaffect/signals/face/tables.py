@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesaffect.errors import InputError
+from bayesaffect.errors import InputError, first_line
 from bayesaffect.signals.face.track import (
     LANDMARKS,
     FaceTrack,
@@ -169,7 +169,7 @@ def _numbers_of(path: str | os.PathLike) -> pd.DataFrame:
             warnings.simplefilter("ignore", pd.errors.ParserWarning)
             frame = pd.read_csv(path, usecols=keep, skipinitialspace=True, low_memory=False, on_bad_lines="skip")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError, ValueError, OSError) as error:
-        what = f"the table cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        what = f"the table cannot be read ({first_line(error)})"
         raise InputError(what, where=path, remedy=REMEDY) from None
     frame.columns = [str(name).strip() for name in frame.columns]
     frame = frame.loc[:, ~frame.columns.duplicated()]

@@ -17,7 +17,7 @@ from bayesaffect import __version__, fusion, progress, splits
 from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, key, write_json
 from bayesaffect.io import store
-from bayesaffect.pipeline.opinions import check_truths, predictable, unlabelled, with_truth
+from bayesaffect.pipeline.opinions import check_truths, predictable, unlabelled
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive
 
@@ -249,7 +249,7 @@ def _seen(opinions: Opinions, tested: Opinions, target: str, members: Sequence[s
     """Units whose truth the fit has seen, for every tested trial."""
     unit, dim = opinions.unit.values.astype(str), f"trained_{opinions.held_out_by}"
     names = np.unique(unit)
-    seen = np.isin(names, unit[splits.learnt(opinions, members) & with_truth(opinions, target)])
+    seen = np.isin(names, unit[splits.learnt(opinions, members) & opinions.labelled(target)])
     trial = tested.present["trial"].values
     return xr.DataArray(np.tile(seen, (trial.size, 1)), dims=("trial", dim), coords={"trial": trial, dim: names})
 

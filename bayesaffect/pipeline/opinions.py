@@ -45,12 +45,6 @@ def unlabelled(opinions: Opinions, rows: np.ndarray) -> Opinions:
     return replace(opinions, truth=truth)
 
 
-def with_truth(opinions: Opinions, target: str) -> np.ndarray:
-    """The trials whose truth is known: bool (trial,)."""
-    truth = opinions.truth[target].values
-    return truth >= 0 if opinions.target(target).kind == "categorical" else np.isfinite(truth)
-
-
 def check_truths(opinions: Opinions, groups: Sequence[Sequence[str]]):
     """Refuse at once what the fit of a fold would refuse after a long time, and targets that do not vary.
 
@@ -61,7 +55,7 @@ def check_truths(opinions: Opinions, groups: Sequence[Sequence[str]]):
     """
     of = plural(opinions.held_out_by)
     for target in opinions.targets:
-        name, told, truth = target.name, with_truth(opinions, target.name), opinions.truth[target.name].values
+        name, told, truth = target.name, opinions.labelled(target.name), opinions.truth[target.name].values
         found = np.unique(truth[told])
         if not found.size:
             what, remedy = f"no trial has a truth of {name!r}, so nothing can be learnt or scored", "give its truths"
@@ -87,7 +81,7 @@ def predictable(opinions: Opinions, members: Sequence[str]) -> bool:
     if opinions.held_out_by != splits.UNIT["time"]:
         return True
     learnt = splits.learnt(opinions, members) & opinions.present.values.any(1)
-    found = all((learnt & with_truth(opinions, target.name)).any() for target in opinions.targets)
+    found = all((learnt & opinions.labelled(target.name)).any() for target in opinions.targets)
     return found and bool(splits.tested(opinions, members).any())
 
 

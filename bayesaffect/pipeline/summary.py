@@ -105,12 +105,17 @@ def _scores(table: pd.DataFrame, target: Target) -> str:
 
 
 def _comparison(table: pd.DataFrame, differences: pd.DataFrame, target: Target, modalities: Sequence[str]) -> str:
-    """Fused against the modality with the lowest NLL, paired on the trials that both predict."""
-    single = {m: row.value for m in modalities if (row := _row(table, m, target, "nll")) is not None}
+    """Fused against the modality with the lowest NLL, paired on the trials that both predict.
+
+    A modality whose difference has no interval, as of one person only, is passed over.
+    """
+    gaps = {m: _difference(differences, target, m) for m in modalities}
+    judged = [m for m in modalities if gaps[m] is None or np.isfinite([gaps[m].low, gaps[m].high]).all()]
+    single = {m: row.value for m in judged if (row := _row(table, m, target, "nll")) is not None}
     if not single:
         return ""
     best = min(single, key=single.get)
-    row = _difference(differences, target, best)
+    row = gaps[best]
     if row is None:
         return ""
     verdict = "better than" if row.high < 0 else "worse than" if row.low > 0 else "not clearly different from"

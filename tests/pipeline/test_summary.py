@@ -40,6 +40,18 @@ def test_the_verdict_follows_the_interval(low, high, verdict):
     assert f"Fusion is {verdict} the best single modality (eda)" in told(low, high)
 
 
+def test_a_modality_of_one_person_is_not_the_best_one():
+    """Its difference has no interval; its NLL is that of that person's trials."""
+    rows = [
+        ("late", "eda", "stress", "nll", -0.07, np.nan, np.nan),
+        ("late", "motion", "stress", "nll", -0.15, -0.2, -0.1),
+    ]
+    differences = pd.DataFrame(rows, columns=["a", "b", "target", "score", "value", "low", "high"])
+    weights = {"stress": WEIGHTS}
+    text = " ".join(sentences(SCORES, differences, weights, targets=(STRESS,), modalities=("eda", "motion")))
+    assert "the best single modality (motion)" in text and "nan" not in text
+
+
 def test_numbers_are_those_of_the_tables():
     text = told(-0.1, -0.02)
     assert "accuracy 0.800 [0.700, 0.900]" in text

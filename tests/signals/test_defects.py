@@ -92,6 +92,16 @@ def test_a_planted_defect_masks_its_window_and_no_other(clean, name, defect):
     assert middle < 0.1 and min(first, last) > 0.8
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_beats_found_in_noise_are_not_believed_whatever_the_noise(clean, seed):
+    """Some of the peaks of noise look a little like beats: their shape agrees by up to 0.7 at 3 sd."""
+    draw = np.random.default_rng(seed).normal
+    first, middle, last = quality(
+        "ecg", in_the_middle(clean["ecg"], "ecg", lambda x: x + 3 * x.std() * draw(size=x.shape))
+    )
+    assert middle < 0.1 and min(first, last) > 0.8
+
+
 @pytest.mark.parametrize("name", ["ecg", "bvp", "respiration", "eda", "acceleration"])
 def test_an_overdriven_amplifier_is_seen_at_its_rails(clean, name):
     loud = in_the_middle(clean[name], name, overdriven)

@@ -146,7 +146,7 @@ def measure_ecg(signal: xr.DataArray, windows: Windows, *, rate: float) -> Measu
     reach = round(ECG_REACH_S * at.rate)
     whole, alike = agreement(lead.wave, lead.peaks, before=reach, after=reach)
     time = at.start + lead.peaks[whole] / at.rate
-    shape = misshapen(time, alike, windows, bad=0.5, good=0.8)
+    shape = misshapen(time, alike, windows, bad=0.72, good=0.8)
     rails = clipped(signal, windows)[list(lead.rows)].min(0)
     return measured._replace(quality=measured.quality * lead.quality * np.minimum(shape, rails))
 

@@ -53,7 +53,7 @@ def variables(posterior: az.InferenceData) -> pd.DataFrame:
         moving = np.ptp(values, (0, 1)) > 1e-9 * np.abs(values).max((0, 1), initial=0.0)
         if moving.any():
             pick = [np.asarray(s[name].values)[moving] for s in (rhat, bulk, tail)]
-            rows[str(name)] = (int(moving.sum()), np.nanmax(pick[0]), np.nanmin(pick[1]), np.nanmin(pick[2]))
+            rows[str(name)] = (int(moving.sum()), np.fmax.reduce(pick[0]), *map(np.fmin.reduce, pick[1:]))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["elements", "r_hat", "ess_bulk", "ess_tail"])
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
+import arviz as az
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -10,7 +13,7 @@ import pytest
 import xarray as xr
 
 from bayesaffect.errors import InputError
-from bayesaffect.report import measure, tables
+from bayesaffect.report import diagnostics, measure, tables
 from bayesaffect.report.figures import catalogue as figures
 from bayesaffect.report.figures import quality as figures_quality
 from bayesaffect.report.figures import scores as figures_scores
@@ -191,3 +194,18 @@ def test_curves_of_many_models_are_thinned_to_the_plainest(affect):
     many = replace(affect, predictives={**affect.predictives, **more, "prior": affect.predictives["equal"]})
     assert many.plainest() == ("eeg", "face", "physio", "early", "equal", "prior")
     assert affect.plainest() == ("eeg", "face", "physio", "early", "equal")
+
+
+def test_a_single_chain_has_no_r_hat_and_the_page_says_so():
+    """Where every R-hat is NaN, nothing may warn (pandas is going to make that an error) nor print "nan"."""
+    rng = np.random.default_rng(0)
+    fit = az.from_dict(posterior={"a": rng.normal(size=(1, 50)), "b": rng.normal(size=(1, 50, 2))})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        warnings.filterwarnings("error", message="All-NaN", category=RuntimeWarning)
+        picture = figures_study.ranks(SimpleNamespace(posteriors={"late": fit}), "late")
+        table = diagnostics.variables(fit)
+    assert picture.caption.endswith("One chain has no R-hat.") and "nan" not in picture.caption
+    assert list(table["elements"]) == [1, 2] and table["r_hat"].isna().all() and (table["ess_bulk"] > 0).all()
+    several = SimpleNamespace(posteriors={"late": az.from_dict(posterior={"a": rng.normal(size=(2, 50))})})
+    assert re.search(r"Worst R-hat: \d\.\d{3} \(a\)\.$", figures_study.ranks(several, "late").caption)

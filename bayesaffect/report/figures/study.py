@@ -146,11 +146,11 @@ def ranks(findings: Findings, fit: str, *, most: int = 8) -> Picture | None:
     figure.supxlabel("rank of the draw among all chains (%)", fontsize=8)
     figure.supylabel("density", fontsize=8)
     chains = table["draws"].iloc[0].shape[0]
-    name, worst = table["r_hat"].idxmax(), table["r_hat"].max()
+    judged = table["r_hat"].dropna()
+    worst = f"Worst R-hat: {judged.max():.3f} ({judged.idxmax()})." if len(judged) else "One chain has no R-hat."
     caption = (
         f"The {len(table)} hyper-parameters with the largest R-hat in fit “{fit}”, one line per chain "
-        f"({chains}); lines that stay flat near the grey band mean that the chains agree. Worst R-hat: "
-        f"{worst:.3f} ({name})."
+        f"({chains}); lines that stay flat near the grey band mean that the chains agree. {worst}"
     )
     return Picture(slug(f"ranks_{fit}"), f"Do the chains agree? {label(fit)}", caption, figure)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from bayesaffect.errors import InputError
 from bayesaffect.evaluate import records
 from bayesaffect.files import write_text
+from bayesaffect.report.brief import SHOWN
 from bayesaffect.report.drawing import draw
 from bayesaffect.report.figures import compare as figures_compare
 from bayesaffect.report.figures.scores import HIGHER, LOWER, score_name
@@ -219,7 +220,10 @@ def _verdicts(studies: Sequence[Study]) -> str:
         for kind, key in (("failed", "failures"), ("doubtful", "cautions")):
             if lines := study.about.get(key):
                 what = "failed checks" if key == "failures" else "be careful"
-                out += f'<div class="banner {kind}"><strong>{escape(study.name)}: {what}.</strong>{listed(lines)}</div>'
+                told = listed(lines[:SHOWN]) if key == "failures" else listed(lines)
+                if key == "failures" and lines[SHOWN:]:
+                    told += folded(f"And {len(lines) - SHOWN} more", listed(lines[SHOWN:]))
+                out += f'<div class="banner {kind}"><strong>{escape(study.name)}: {what}.</strong>{told}</div>'
     if not out:
         told = "No failure and no caution was reported by any of the studies."
         out = f'<div class="banner passed"><strong>{told}</strong></div>'

@@ -132,3 +132,10 @@ def test_strangers_of_the_same_name_are_not_paired(studies, affect, tmp_path, mo
     assert compare.paired([first, other], ["valence"]).empty
     page = compare.write_comparison([studies / "first", tmp_path / "other"], tmp_path / "out")
     assert "do not share enough people" in page.read_text(encoding="utf-8")
+
+
+def test_many_failures_do_not_hide_the_comparison(studies):
+    study = compare.read(studies / "first", "first")
+    many = study._replace(about=study.about | {"failures": [f"failure {k}" for k in range(9)]})
+    shown, _, rest = compare._verdicts([many]).partition("<details><summary>And 6 more</summary>")
+    assert shown.count("<li>") == 3 and "failure 2" in shown and rest.count("<li>failure") == 6

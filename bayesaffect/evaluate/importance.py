@@ -184,9 +184,10 @@ def sentences(sheets: Mapping[str, pd.DataFrame]) -> tuple[str, ...]:
         total, each = table.loc["total"], table.drop("total").sort_values("value", ascending=False)
         shares = ", ".join(f"{m} {_told(row)}" for m, row in each.iterrows())
         sampled = ", estimated from sampled orders" if (each["monte_carlo"] > 0).any() else ""
+        over = "gain {} nats per trial over" if total["value"] >= 0 else "gain nothing, {} nats per trial, over"
         lines.append(
-            f"{str(target).capitalize()}: the modalities together gain {_told(total)} nats per trial over a guess from "
-            f"the frequencies alone; of these, as Shapley values{sampled}: {shares}."
+            f"{str(target).capitalize()}: the modalities together {over.format(_told(total))} a guess from the "
+            f"frequencies alone; of these, as Shapley values{sampled}: {shares}."
         )
         if len(each) == 1:
             continue

@@ -159,7 +159,10 @@ def test_a_sensor_that_harms_is_said_to():
     sheets = tables((predictives, truth))
     row = sheets["removed"].query("target == 'mood' and modality == 'gsr' and measure == 'last'").iloc[0]
     assert row.high < 0
-    assert any("better without gsr" in s for s in importance.sentences(sheets))
+    said = importance.sentences(sheets)
+    assert any("better without gsr" in s for s in said)
+    total = sheets["shapley"].query("target == 'mood' and modality == 'total'")["value"].item()
+    assert total < 0 and any(f"Mood: the modalities together gain nothing, {total:.3f}" in s for s in said)
 
 
 def test_a_sensor_that_the_joint_fit_does_not_heed_is_cautioned_about():

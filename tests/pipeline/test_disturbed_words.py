@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bayesaffect.pipeline.examination.disturbed_words import cautions, sentences
+from bayesaffect.pipeline.examination.disturbed_words import cautions, of_eeg, sentences
 
 COLUMNS = ["target", "modality", "kind", "strength", "score", "value", "low", "high", "trials"]
 
@@ -62,7 +62,8 @@ def test_handing_back_and_eeg():
     places = [("mood", m, c, v, v - 0.02, v + 0.02) for m in ("eeg", "late") for c, v in (("Cz", 0.01), ("F4", 0.05))]
     scalp = pd.DataFrame(places, columns=["target", "model", "channel", "value", "low", "high"])
     bands = scalp.rename(columns={"channel": "band"}).assign(low=-1.0)
-    handed, eeg = sentences({"selective": kept, "scalp": scalp, "bands": bands})
+    sheets = {"selective": kept, "scalp": scalp, "bands": bands}
+    (handed,), (eeg,) = sentences(sheets), of_eeg(sheets)
     assert "late: accuracy 0.500 to 0.700 [0.600, 0.800]" in handed and "eeg: accuracy" in handed
     assert "needed most is F4 (0.050 nats [0.030, 0.070] lost without it); no single band is clearly needed" in eeg
     assert sentences({}) == () == cautions({"robustness": sheet()["robustness"].iloc[:0]})

@@ -13,20 +13,23 @@ Sheets = Mapping[str, pd.DataFrame]
 
 
 def sentences(sheets: Sheets) -> tuple[str, ...]:
-    """Which sensor is missed most, what the worst fault costs, what handing back gains, where EEG tells; per target.
+    """Which sensor is missed most, what the worst fault costs, what handing back gains; per target.
 
     Parameters
     ----------
-    sheets : those of `robustness`, `selective` and `scalp` (``scalp`` and ``bands``); one that is absent or empty says
-        nothing.
+    sheets : those of `robustness` and `selective`; one that is absent or empty says nothing.
     """
     out = []
     for target, sheet in _by_target(sheets, "robustness"):
         out += [_missed(target, sheet), _dearest(target, sheet), _beaten(target, sheet), _hybrid(target, sheet)]
     out += [_handed_back(target, sheet) for target, sheet in _by_target(sheets, "selective")]
-    for target, sheet in _by_target(sheets, "scalp"):
-        bands = dict(_by_target(sheets, "bands")).get(target)
-        out.append(_needed(target, sheet, bands))
+    return tuple(line for line in out if line)
+
+
+def of_eeg(sheets: Sheets) -> tuple[str, ...]:
+    """Which electrode and which band of EEG are needed most, per target, from the sheets ``scalp`` and ``bands``."""
+    bands = dict(_by_target(sheets, "bands"))
+    out = [_needed(target, sheet, bands.get(target)) for target, sheet in _by_target(sheets, "scalp")]
     return tuple(line for line in out if line)
 
 

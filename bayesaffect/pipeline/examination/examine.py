@@ -76,6 +76,7 @@ def examine(
         sheets["robustness"] = robust.robustness(workspace, settings, opinions, groups, trials=trials)
         if trials is not None:
             sheets["scalp"], sheets["bands"] = scalps.scalp(workspace, settings, opinions, groups, trials)
+            notes["importance"] = (*notes.get("importance", ()), *disturbed_words.of_eeg(sheets))
         notes["robustness"] = (*disturbed_words.sentences(sheets), *disturbed_words.cautions(sheets))
     kept = {name: sheet for name, sheet in sheets.items() if len(sheet)}
     return Examined(kept, {name: lines for name, lines in notes.items() if lines}, cautions(whole))

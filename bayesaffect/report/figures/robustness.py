@@ -76,7 +76,8 @@ def robustness(findings: Findings, target: str) -> Picture | None:
     caption = (
         "One modality at a time is disturbed when it is tested, the others are not, and nothing is learned anew; "
         "strength 0 is untouched. A robust fusion loses little (top: rise of its NLL, paired by trial), takes weight "
-        "away from the sensor that is disturbed (middle), and stays honest (bottom). Whiskers: 90 % intervals at full "
+        "away from the sensor that is disturbed (middle: its weight for a new person, whose habits are unknown, which "
+        "is not that for the people of the study), and stays honest (bottom). Whiskers: 90 % intervals at full "
         f"strength, bootstrap over subjects. {_quality(sheet)}{_worst(sheet, left)}"
     )
     return Picture(slug(f"robustness_{target}"), f"When a sensor fails: {target}", caption, figure)

@@ -45,9 +45,9 @@ def predict(
 
     Returns
     -------
-    Predictive with ``mean`` and ``variance`` (draw, trial) on [-1, 1], or ``log_prob`` (draw, trial, level). A trial
-    without any modality gets the prior (the population's, or the known subject's level). An ordinal fit gives both: the
-    mean and variance of the reported rating, and the log-probabilities of its levels.
+    Predictive with ``mean`` and ``variance`` (draw, trial) on [-1, 1], means as `on_scale` has them, or ``log_prob``
+    (draw, trial, level). A trial without any modality gets the prior (the population's, or the known subject's level).
+    An ordinal fit gives both: the mean and variance of the reported rating, and the log-probabilities of its levels.
 
     Raises
     ------
@@ -82,8 +82,8 @@ def predict(
             drawn = hybrid_prediction.fused(posterior, values, where, opinions, new=~known)
         else:
             drawn = likelihoods.fused(values, where, ~known, opinions, kind, poor=poor, rng=rng, posterior=posterior)
-        for name in ("mean", "variance"):
-            found[name] = {target: xr.DataArray(drawn[name], dims=("draw", "trial"), coords=coords)}
+        for name, array in (("mean", on_scale(drawn["mean"])), ("variance", drawn["variance"])):
+            found[name] = {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
         if "log_prob" in drawn:
             coords = coords | {"level": drawn["level"]}
             array = xr.DataArray(drawn["log_prob"], dims=("draw", "trial", "level"), coords=coords)
@@ -103,6 +103,16 @@ def predict(
 
 def _index(opinions: Opinions) -> dict:
     return {"trial": opinions.present["trial"].values, "subject": ("trial", opinions.subject.values)}
+
+
+def on_scale(mean: np.ndarray) -> np.ndarray:
+    """Expected ratings (draw, trial), those beyond the scale [-1, 1] moved to its end.
+
+    Truths are normal in the model and bounded in fact, so a draw that holds a new person's opinions for surer than they
+    are can expect a rating that cannot be given, and a few such draws carry the mean of all of them far away. No truth
+    lies where a mean is taken from, so that every draw's squared error and log score can only gain (at its variance).
+    """
+    return np.clip(mean, -1.0, 1.0)
 
 
 def positions(posterior, opinions: Opinions, *, use_known: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bayesaffect.fusion import Sampling, fit, idata, predict, weights
+from bayesaffect.fusion import Sampling, fit, idata, predict, prediction, weights
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Target
 
@@ -42,8 +42,27 @@ def test_homoscedastic_fusion_is_the_precision_weighted_mean():
     precision = 1 / (opinions.variance["valence"].values * np.array([1, 4, 0.25]))
     total = precision.sum(1) + 1 / 0.25
     expected = ((precision * opinions.mean["valence"].values).sum(1) + 0.1 / 0.25) / total
-    np.testing.assert_allclose(p.mean["valence"][0], expected, atol=1e-6)
+    np.testing.assert_allclose(p.mean["valence"][0], expected.clip(-1, 1), atol=1e-6)
     np.testing.assert_allclose(p.variance["valence"][0], 1 / total, atol=1e-6)
+    assert (np.abs(expected) > 1).any()
+
+
+def test_expected_ratings_lie_on_the_scale_and_draws_only_gain():
+    """Held to be a hundred times surer than they are, opinions would have a draw expect ratings far off the scale."""
+    opinions, posterior = table(subjects=8, trials=40), known_parameters(gain=(0.05,) * 3)
+    posterior["posterior"]["log_kappa"][:] -= np.log(100)
+    truth = opinions.truth["valence"].values
+    p = predict(posterior, opinions, target="valence", seed=0)
+    values = idata.flattened(posterior, (*prediction.CONTINUOUS,), at_most=1)
+    values, where = prediction.with_population(
+        values, np.full(truth.size, -1), opinions.subject.values, np.random.default_rng(0)
+    )
+    free = prediction.fused_moments(values, where, np.ones(truth.size, bool), opinions, "valence")[0][0]
+    mean = p.mean["valence"].values[0]
+    assert np.abs(free).max() > 3 and np.abs(mean).max() == 1
+    inside = np.abs(free) <= 1
+    np.testing.assert_allclose(mean[inside], free[inside])
+    assert (np.abs(mean - truth) <= np.abs(free - truth) + 1e-12).all()
 
 
 def test_correlated_errors_and_gains_give_the_generalised_least_squares_mean():
@@ -57,7 +76,7 @@ def test_correlated_errors_and_gains_give_the_generalised_least_squares_mean():
         inverse = np.linalg.inv((np.outer(d, d) * r)[np.ix_(seen, seen)])
         total = b[seen] @ inverse @ b[seen] + 4
         expected = (b[seen] @ inverse @ opinions.mean["valence"].values[i, seen] + 0.4) / total
-        assert float(p.mean["valence"][0, i]) == pytest.approx(expected, abs=1e-6)
+        assert float(p.mean["valence"][0, i]) == pytest.approx(np.clip(expected, -1, 1), abs=1e-6)
 
 
 def test_full_correlation_adds_nothing_and_a_known_person_has_no_spread_of_level():

@@ -12,7 +12,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.fusion import discount, habits, idata
 from bayesaffect.fusion.people import effects_pool, jointly_normal, shares
 from bayesaffect.fusion.people.adaptation import check, population
-from bayesaffect.fusion.prediction import trained_on
+from bayesaffect.fusion.prediction import on_scale, trained_on
 from bayesaffect.fusion.statistics import contrasts, features
 from bayesaffect.types import Opinions, Predictive
 
@@ -75,9 +75,9 @@ def _ratings(posterior, opinions: Opinions, target: str, seed, draws: int, balan
     truth, who = posterior["observed_data"][target].values, posterior["constant_data"]["trial_subject"].values
     spreads = jointly_normal.variances(values, truth, who, opinions.present.sizes["trial"], rng)
     coords = {"trial": opinions.present["trial"].values, "subject": ("trial", opinions.subject.values)}
+    mean, variance = jointly_normal.moments(values, these, spreads, balanced, rng)
     mean, variance = (
-        {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)}
-        for array in jointly_normal.moments(values, these, spreads, balanced, rng)
+        {target: xr.DataArray(array, dims=("draw", "trial"), coords=coords)} for array in (on_scale(mean), variance)
     )
     return Predictive(
         (idata.target_of(posterior),),

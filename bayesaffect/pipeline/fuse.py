@@ -191,10 +191,10 @@ def fold_posterior(
     ``opinions`` are those that fusion may use when ``members`` are tested. Of the groups of a fit, ``posterior`` and
     ``constant_data`` are kept.
     """
-    kept = _kept(_fold_path(workspace, settings, opinions, target, members, family))
+    kept = _fold_path(workspace, settings, opinions, target, members, family, "posterior")
     if not (kept.is_file() and kept.with_suffix(".json").is_file()):
         for name, posterior in _fits(workspace, settings, *_without(opinions, members), target, family).items():
-            path = _kept(_fold_path(workspace, settings, opinions, name, members, family))
+            path = _fold_path(workspace, settings, opinions, name, members, family, "posterior")
             save_posterior(fusion.reduced(posterior), path)
             write_json(path.with_suffix(".json"), _verdict(posterior))
     return fusion.in_memory(az.from_netcdf(kept))
@@ -202,7 +202,8 @@ def fold_posterior(
 
 def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family: str):
     """Predictions of one test group, from a fit without its subjects."""
-    path = _fold_path(workspace, settings, opinions, target, members, family)
+    where = workspace, settings, opinions, target, members, family
+    path = _fold_path(*where, "predicted")
     if path.is_file() and (verdict := _stamp(path)):
         return store.load_predictive(path), verdict
     posterior = fold_posterior(workspace, settings, opinions, target, members, family)
@@ -211,21 +212,25 @@ def _fold(workspace: Path, settings: Settings, opinions: Opinions, target: str, 
     if opinions.held_out_by != splits.SUBJECT:
         predictive = replace(predictive, trained_on=_seen(opinions, tested, target, members))
     store.save_predictive(predictive, path)
-    verdict = _stamp(_kept(path))
+    verdict = _stamp(_fold_path(*where, "posterior"))
     write_json(path.with_suffix(".json"), verdict)
     return predictive, verdict
 
 
-def _fold_path(workspace: Path, settings: Settings, opinions: Opinions, target: str, members: Sequence[str], family):
+def _fold_path(
+    workspace: Path,
+    settings: Settings,
+    opinions: Opinions,
+    target: str,
+    members: Sequence[str],
+    family: str,
+    what: str,
+) -> Path:
+    """Where the ``posterior`` of a fold lies, or what was ``predicted`` with it."""
     by = opinions.held_out_by
     apart = () if by == splits.SUBJECT else (by, opinions.unit.values.tolist())
     name = f"{target}-{_key(settings, opinions, target, family, sorted(members), *apart)}"
-    return workspace / "fusion" / "folds" / f"{name}.nc"
-
-
-def _kept(path: Path) -> Path:
-    """Where the posterior of a fold lies, by where its predictions do."""
-    return path.with_name(f"{path.stem}-posterior.nc")
+    return workspace / "fusion" / "folds" / f"{name}-{what}.nc"
 
 
 def _verdict(posterior) -> dict[str, list]:

@@ -92,26 +92,24 @@ def _dearest(target: str, sheet: pd.DataFrame) -> str:
 
 
 def _beaten(target: str, sheet: pd.DataFrame) -> str:
-    full = sheet[(sheet["score"] == "nll_spared") & (sheet["strength"] == 1)].dropna(subset=["value"])
-    if full.empty:
-        return ""
-    return (
-        f"{target}: with a sensor disturbed at full strength, fusion has a lower NLL than that sensor alone in "
-        f"{int((full['value'] > 0).sum())} of {len(full)} cases, clearly (90 % interval) in "
-        f"{int((full['low'] > 0).sum())}."
-    )
+    told, _ = _compared(target, sheet, "nll_spared", "fusion has a lower NLL than that sensor alone")
+    return f"{told}." if told else ""
 
 
 def _hybrid(target: str, sheet: pd.DataFrame) -> str:
     """Late against hybrid fusion; empty where the study has no hybrid one."""
-    full = sheet[(sheet["score"] == "hybrid_gain") & (sheet["strength"] == 1)].dropna(subset=["value"])
-    if full.empty:
-        return ""
-    return (
-        f"{target}: with a sensor disturbed at full strength, hybrid fusion has a lower NLL than late fusion in "
-        f"{int((full['value'] > 0).sum())} of {len(full)} cases, clearly (90 % interval) in "
-        f"{int((full['low'] > 0).sum())}, and clearly a higher one in {int((full['high'] < 0).sum())}."
+    told, worse = _compared(target, sheet, "hybrid_gain", "hybrid fusion has a lower NLL than late fusion")
+    return f"{told}, and clearly a higher one in {worse}." if told else ""
+
+
+def _compared(target: str, sheet: pd.DataFrame, score: str, claim: str) -> tuple[str, int]:
+    """How often a gain is positive and clearly so at full strength, in words; and how often clearly negative."""
+    full = sheet[(sheet["score"] == score) & (sheet["strength"] == 1)].dropna(subset=["value"])
+    told = (
+        f"{target}: with a sensor disturbed at full strength, {claim} in {int((full['value'] > 0).sum())} of "
+        f"{len(full)} cases, clearly (90 % interval) in {int((full['low'] > 0).sum())}"
     )
+    return (told if len(full) else ""), int((full["high"] < 0).sum())
 
 
 def _handed_back(target: str, sheet: pd.DataFrame) -> str:

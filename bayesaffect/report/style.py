@@ -109,8 +109,12 @@ def paper(draw: Callable) -> Callable:
 
 
 def panels(rows: int, columns: int, *, width: float = DOUBLE, height: float, **options) -> tuple[Figure, object]:
-    """A figure (sizes in inches) and its 2-d array of axes, laid out without overlaps."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    """A figure and its 2-d array of axes, laid out without overlaps.
+
+    ``width`` and ``height`` (inches) are what its content needs: the figure is as wide as one column of a journal where
+    that is enough or nearly so, else as two.
+    """
+    figure = Figure(figsize=(SINGLE if width <= 1.3 * SINGLE else DOUBLE, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 

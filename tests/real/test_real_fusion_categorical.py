@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bayesaffect import fusion
-from bayesaffect.evaluate.calibration import ece
+from bayesaffect.evaluate.calibration import ece, ece_floor
 from bayesaffect.fusion.idata import attribute
 from bayesaffect.io import opinions as door
 from bayesaffect.io import published
@@ -48,7 +48,10 @@ def test_new_actors(votes, folds):
         assert (share > 0.8).all()  # actors played the same scripts: how their votes differ is their way
     assert (p.argmax(1) == label).mean() >= 0.765
     assert nll(p, label).mean() <= 0.625
-    assert ece(p, label) <= 0.018
+    # with so few trials a perfectly calibrated model has .016 on average: no more than such noise, and what is, is seen
+    assert ece(p, label) <= ece_floor(p, seed=0, level=0.998).high
+    surer = p**1.2 / (p**1.2).sum(1, keepdims=True)
+    assert ece(surer, label) > ece_floor(surer, seed=0, level=0.998).high
 
 
 @pytest.mark.parametrize(("modality", "single"), [("voice", 1.133), ("face", 0.810)])

@@ -10,6 +10,7 @@ import xarray as xr
 from bayesaffect.evaluate import coalitions, complementarity
 from bayesaffect.report.figures import complementarity as together
 from bayesaffect.report.figures import importance as drawn
+from bayesaffect.report.style import DOUBLE, SINGLE
 
 
 def importance(players, targets, seed=0):
@@ -69,7 +70,7 @@ def test_each_is_drawn_at_journal_width_with_a_caption(findings):
     for name, draw in FIGURES.items():
         picture = draw(full)
         assert picture.name == name and picture.caption.endswith(".") and ". ." not in picture.caption
-        assert picture.figure.get_size_inches()[0] <= 7.21 and picture.figure.get_size_inches()[1] < 11
+        assert picture.figure.get_figwidth() in (SINGLE, DOUBLE) and picture.figure.get_figheight() < 11
         assert "90 %" in picture.caption
 
 

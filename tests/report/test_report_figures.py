@@ -20,7 +20,7 @@ from bayesaffect.report.figures import scores as figures_scores
 from bayesaffect.report.figures import study as figures_study
 from bayesaffect.report.figures import weights as figures_weights
 from bayesaffect.report.findings import natural
-from bayesaffect.report.style import colours, slug
+from bayesaffect.report.style import DOUBLE, SINGLE, colours, slug
 from bayesaffect.types import Omission
 
 KINDS = {
@@ -47,7 +47,8 @@ def test_each_situation_has_its_figures_and_no_other(findings, request):
     drawn = {p.name: p for _, p in figures.draw_all(findings)}
     kind = request.node.callspec.params["findings"]
     assert set(drawn) == KINDS[kind] | ALWAYS
-    assert all(p.caption.endswith(".") and p.figure.get_size_inches()[0] <= 7.21 for p in drawn.values())
+    assert all(p.caption.endswith(".") for p in drawn.values())
+    assert {p.figure.get_figwidth() for p in drawn.values()} <= {SINGLE, DOUBLE}
     assert dict(mpl.rcParams) == before
 
 
@@ -135,7 +136,7 @@ def test_quality_fits_a_page_at_the_size_of_real_studies(people, trials):
         SimpleNamespace(modalities=("eeg", "face", "physio"), quality=quality, present=None, data=data)
     )
     width, height = picture.figure.get_size_inches()
-    assert width <= 7.21 and height <= 4.5
+    assert width in (SINGLE, DOUBLE) and height <= 4.5
     lightness = figures_quality._SIGNAL(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(lightness) > 0).all()  # poorer is darker, in grey print too
 

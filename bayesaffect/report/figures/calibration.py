@@ -9,7 +9,20 @@ from scipy import stats
 from bayesaffect.evaluate.calibration import event_curve
 from bayesaffect.report import measure
 from bayesaffect.report.findings import Findings, natural
-from bayesaffect.report.style import FAINT, GRID, INK, PALE, Picture, colours, label, markers, panels, paper, slug
+from bayesaffect.report.style import (
+    DOUBLE,
+    FAINT,
+    GRID,
+    INK,
+    PALE,
+    Picture,
+    colours,
+    label,
+    markers,
+    panels,
+    paper,
+    slug,
+)
 from bayesaffect.types import Target
 
 
@@ -84,7 +97,7 @@ def announced(findings: Findings) -> Picture | None:
     if not shown:
         return None
     ink, shape = colours(findings.modalities, findings.models), markers(findings.modalities, findings.models)
-    figure, grid = panels(1, len(shown), height=2.9, width=7.2 if len(shown) > 2 else 2.9 * len(shown) + 0.5)
+    figure, grid = panels(1, len(shown), height=2.9, width=DOUBLE if len(shown) > 2 else 2.9 * len(shown) + 0.5)
     handles = {}
     for axes, (name, lines) in zip(grid[0], shown.items(), strict=True):
         target = findings.target(name)
@@ -138,7 +151,7 @@ def by_person(findings: Findings) -> Picture | None:
     ink = colours(findings.modalities, findings.models)[findings.headline]
     most = max(len(rows["people"]) for rows in shown.values())
     pitch = float(np.interp(most, [10, 50], [0.15, 0.1]))
-    figure, grid = panels(1, len(shown), height=0.95 + pitch * most, width=7.2 if len(shown) > 1 else 4.0)
+    figure, grid = panels(1, len(shown), height=0.95 + pitch * most, width=DOUBLE if len(shown) > 1 else 4.0)
     told = []
     for axes, (name, rows) in zip(grid[0], shown.items(), strict=True):
         order = np.array(sorted(range(len(rows["people"])), key=lambda k: natural(rows["people"][k])))

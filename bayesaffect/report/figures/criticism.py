@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bayesaffect.report.style import FAINT, GRID, INK, PALE, Picture, label, panels, paper, scale, slug
+from bayesaffect.report.style import DOUBLE, FAINT, GRID, INK, PALE, Picture, label, panels, paper, scale, slug
 from bayesaffect.types import Target
 
 MODEL, FLAG = "#0072B2", "#D55E00"
@@ -49,7 +49,7 @@ def checks(table: pd.DataFrame, target: Target) -> Picture:
 @paper
 def prior(believed, posterior, target: Target) -> Picture:
     """Truth and reliability before the data (grey) and after (colour)."""
-    figure, grid = panels(1, 2, width=7.2, height=2.5)
+    figure, grid = panels(1, 2, width=DOUBLE, height=2.5)
     left, right = grid[0]
     truth = believed["observed_data"][target.name].values
     drawn = believed["prior_predictive"][target.name].values.reshape(-1, truth.size)

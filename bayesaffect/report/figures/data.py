@@ -7,7 +7,7 @@ import xarray as xr
 
 from bayesaffect.report import measure
 from bayesaffect.report.findings import Findings, natural
-from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, markers, panels, paper, scale
+from bayesaffect.report.style import DOUBLE, FAINT, GRID, INK, Picture, colours, label, markers, panels, paper, scale
 
 _SHADE = "#9DB4C6"
 _FEW = 5  # trials: a bin with fewer would stretch the axis and tell nothing
@@ -26,7 +26,7 @@ def answers(findings: Findings) -> Picture | None:
     if not shown:
         return None
     classes = max((len(t.levels) for t in findings.categorical if t.name in shown), default=0)
-    widest = 7.2 if len(shown) > 2 else 2.7 * len(shown) + 0.9
+    widest = DOUBLE if len(shown) > 2 else 2.7 * len(shown) + 0.9
     figure, grid = panels(1, len(shown), height=max(2.0, 0.75 + 0.17 * classes), width=widest)
     told = []
     for axes, (name, (values, people)) in zip(grid[0], shown.items(), strict=True):
@@ -97,7 +97,7 @@ def quality_and_error(findings: Findings, *, bins: int = 5) -> Picture | None:
     if not shown:
         return None
     ink, shape = colours(findings.modalities, findings.models), markers(findings.modalities, findings.models)
-    figure, grid = panels(1, len(shown), height=2.5, width=7.2 if len(shown) > 2 else 2.9 * len(shown) + 0.5)
+    figure, grid = panels(1, len(shown), height=2.5, width=DOUBLE if len(shown) > 2 else 2.9 * len(shown) + 0.5)
     worse, handles = [], {}
     for axes, (name, by) in zip(grid[0], shown.items(), strict=True):
         axes.axhline(0, color=FAINT, lw=0.8, ls=(0, (4, 3)))

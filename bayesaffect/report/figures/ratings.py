@@ -12,7 +12,7 @@ from scipy import stats
 from bayesaffect.evaluate import scores
 from bayesaffect.report import measure
 from bayesaffect.report.findings import Findings
-from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, panels, paper, scale
+from bayesaffect.report.style import DOUBLE, FAINT, GRID, INK, Picture, colours, label, panels, paper, scale
 from bayesaffect.types import Target
 
 
@@ -93,7 +93,7 @@ def scatter(findings: Findings) -> Picture | None:
     if not found:
         return None
     colour = colours(findings.modalities, findings.models)[findings.headline]
-    figure, grid = panels(1, len(found), height=3.2, width=min(7.2, 3.5 * len(found)))
+    figure, grid = panels(1, len(found), height=3.2, width=min(DOUBLE, 3.5 * len(found)))
     told, most, beyond = [], 400, 0
     for axes, (target, r) in zip(grid[0], found.items(), strict=True):
         inside = np.abs(measure.pit(r) - 0.5) <= 0.45

@@ -12,7 +12,7 @@ from scipy import stats
 from bayesaffect.report.diagnostics import elements
 from bayesaffect.report.figures import quality as figures_quality
 from bayesaffect.report.findings import Findings, natural
-from bayesaffect.report.style import FAINT, GRID, INK, Picture, colours, label, panels, paper, slug
+from bayesaffect.report.style import DOUBLE, FAINT, GRID, INK, Picture, colours, label, panels, paper, slug
 
 _BLUES = LinearSegmentedColormap.from_list("present", ["#EAF3FA", "#7DB7DC", "#0072B2"])
 
@@ -74,7 +74,7 @@ def learning(findings: Findings) -> Picture | None:
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     ink = colours(findings.modalities, findings.models)
-    figure, grid = panels(rows, columns, height=0.35 + 1.75 * rows, width=min(7.2, 2.3 * columns + 0.4))
+    figure, grid = panels(rows, columns, height=0.35 + 1.75 * rows, width=min(DOUBLE, 2.3 * columns + 0.4))
     told = []
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
@@ -125,7 +125,7 @@ def ranks(findings: Findings, fit: str, *, most: int = 8) -> Picture | None:
     columns = min(4, len(table))
     rows = math.ceil(len(table) / columns)
     figure, grid = panels(
-        rows, columns, height=0.45 + 1.3 * rows, width=min(7.2, 1.75 * columns + 0.3), sharey=True, sharex=True
+        rows, columns, height=0.45 + 1.3 * rows, width=min(DOUBLE, 1.75 * columns + 0.3), sharey=True, sharex=True
     )
     tints = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A400", "#000000"]
     for axes in grid.flat[len(table) :]:

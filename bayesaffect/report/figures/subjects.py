@@ -6,7 +6,7 @@ import numpy as np
 
 from bayesaffect.report import measure
 from bayesaffect.report.findings import Findings, natural
-from bayesaffect.report.style import GRID, Picture, colours, label, markers, panels, paper, place_labels
+from bayesaffect.report.style import DOUBLE, GRID, SINGLE, Picture, colours, label, markers, panels, paper, place_labels
 
 
 @paper
@@ -32,7 +32,7 @@ def subjects(findings: Findings) -> Picture | None:
     ink, shape = colours(findings.modalities, findings.models), markers(findings.modalities, findings.models)
     most = max(len(a) for _, a, _ in found.values())
     pitch = float(np.interp(most, [10, 50], [0.16, 0.11]))
-    figure, grid = panels(1, len(found), height=1.0 + pitch * most, width=7.2 if len(found) > 1 else 4.6)
+    figure, grid = panels(1, len(found), height=1.0 + pitch * most, width=DOUBLE if len(found) > 1 else SINGLE)
     told, handles = [], {}
     for axes, (target, (single, a, b)) in zip(grid[0], found.items(), strict=True):
         order = sorted(sorted(a, key=natural), key=lambda s: a[s] - b[s])
@@ -106,7 +106,7 @@ def selective(findings: Findings) -> Picture | None:
     if not curves:
         return None
     kinds = {t.name: t.kind for t in findings.targets}
-    figure, grid = panels(1, len(curves), height=2.5, width=7.2 if len(curves) > 1 else 3.9)
+    figure, grid = panels(1, len(curves), height=2.5, width=DOUBLE if len(curves) > 1 else 3.9)
     for axes, (target, lines) in zip(grid[0], curves.items(), strict=True):
         for model, curve in lines.items():
             strong = model == findings.headline

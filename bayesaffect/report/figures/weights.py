@@ -8,7 +8,20 @@ import numpy as np
 import xarray as xr
 
 from bayesaffect.report.findings import Findings, natural
-from bayesaffect.report.style import FAINT, GRID, INK, PALE, Picture, colours, label, markers, panels, paper, slug
+from bayesaffect.report.style import (
+    DOUBLE,
+    FAINT,
+    GRID,
+    INK,
+    PALE,
+    Picture,
+    colours,
+    label,
+    markers,
+    panels,
+    paper,
+    slug,
+)
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 NEGATIVE = (
@@ -43,7 +56,7 @@ def population(findings: Findings) -> Picture | None:
     ink, shape = colours(findings.modalities, findings.models), markers(findings.modalities, findings.models)
     names = list(dict.fromkeys(str(m) for share in found.values() for m in share["modality"].values))
     figure, grid = panels(
-        1, len(found), height=0.8 + 0.34 * len(names), width=7.2 if len(found) > 1 else 4.4, sharey=True, sharex=True
+        1, len(found), height=0.8 + 0.34 * len(names), width=DOUBLE if len(found) > 1 else 4.4, sharey=True, sharex=True
     )
     told, least = [], 0.0
     for axes, (target, share) in zip(grid[0], found.items(), strict=True):

@@ -14,7 +14,7 @@ import pandas as pd
 from bayesaffect import fusion, progress
 from bayesaffect.errors import InputError
 from bayesaffect.files import write_text
-from bayesaffect.pipeline.fuse import HYBRID, LATE, check_current, key_of_fit, save_posterior
+from bayesaffect.pipeline.fits import HYBRID, LATE, check_current, key_of_fit, save_posterior
 from bayesaffect.pipeline.opinions import of_new, of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Target

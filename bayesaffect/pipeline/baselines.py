@@ -16,7 +16,7 @@ from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate.baselines.folds import out_of_fold
 from bayesaffect.files import key
 from bayesaffect.io import store
-from bayesaffect.pipeline.fuse import fingerprint
+from bayesaffect.pipeline.fits import fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Target, Trials
 from bayesaffect.uncertainty import evidential

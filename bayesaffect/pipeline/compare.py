@@ -15,7 +15,7 @@ from bayesaffect.files import write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import train as training
 from bayesaffect.pipeline.baselines import single
-from bayesaffect.pipeline.fuse import HYBRID, LATE, asked_for, fitted, load_posterior, posterior_path
+from bayesaffect.pipeline.fits import HYBRID, LATE, asked_for, fitted, load_posterior, posterior_path
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesaffect import fusion, progress
 from bayesaffect.files import write_text
-from bayesaffect.pipeline.fuse import load_posterior
+from bayesaffect.pipeline.fits import load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.report.figures import criticism as figures_criticism

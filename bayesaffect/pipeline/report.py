@@ -22,7 +22,8 @@ from bayesaffect.evaluate.summary import paired_difference
 from bayesaffect.pipeline import stages
 from bayesaffect.pipeline.baselines import on_opinions, single
 from bayesaffect.pipeline.examination.examine import examine
-from bayesaffect.pipeline.fuse import HYBRID, LATE, Fused, fingerprint
+from bayesaffect.pipeline.fits import HYBRID, LATE, fingerprint
+from bayesaffect.pipeline.fuse import Fused
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.summary import sentences
 from bayesaffect.report.findings import Findings

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesaffect.evaluate.summary import difference
-from bayesaffect.pipeline.fuse import HYBRID, LATE
+from bayesaffect.pipeline.fits import HYBRID, LATE
 from bayesaffect.report.findings import CAUTION, HEADS, natural
 from bayesaffect.types import Target
 

@@ -13,7 +13,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import atomic, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.fuse import LATE, load_posterior
+from bayesaffect.pipeline.fits import LATE, load_posterior
 from bayesaffect.pipeline.opinions import of_study
 from bayesaffect.pipeline.report import shares, stacked
 from bayesaffect.report.figures.weights import forest

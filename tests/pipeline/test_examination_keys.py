@@ -8,7 +8,7 @@ import pytest
 from bayesaffect import splits
 from bayesaffect.evaluate import baselines
 from bayesaffect.pipeline.examination import disturbed, subsets
-from bayesaffect.pipeline.fuse import fingerprint
+from bayesaffect.pipeline.fits import fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import simulate_opinions
 from bayesaffect.types import Target

@@ -11,6 +11,7 @@ from bayesaffect import splits
 from bayesaffect.errors import InputError
 from bayesaffect.io.opinions import read_table
 from bayesaffect.io.opinions_write import write_table
+from bayesaffect.pipeline import fits as kept
 from bayesaffect.pipeline import fuse as stage
 from bayesaffect.pipeline import opinions as of
 from bayesaffect.pipeline import train as training
@@ -57,9 +58,9 @@ def fits(monkeypatch):
     fake = {"fit": fit, "predict": predict, "reduced": lambda posterior: posterior, "refused": lambda posterior: []}
     fake["gate"] = lambda posterior: SimpleNamespace(failures=())
     for name, function in fake.items():
-        monkeypatch.setattr(stage.fusion, name, function)
-    monkeypatch.setattr(stage.az, "from_netcdf", lambda path: None)
-    monkeypatch.setattr(stage.fusion, "in_memory", lambda posterior: posterior)
+        monkeypatch.setattr(kept.fusion, name, function)
+    monkeypatch.setattr(kept.az, "from_netcdf", lambda path: None)
+    monkeypatch.setattr(kept.fusion, "in_memory", lambda posterior: posterior)
     return made
 
 
@@ -188,9 +189,9 @@ def test_folds_of_two_protocols_do_not_share_a_file(table, fits, tmp_path):
 def test_a_fit_of_a_fold_can_be_had_again(table, fits, tmp_path):
     opinions = training.apart(settings("elicitor"), table)
     group = training.groups(settings("elicitor"), table)[0]
-    stage.fold_posterior(tmp_path, settings("elicitor"), opinions, "mood", group)
-    stage.fold_posterior(tmp_path, settings("elicitor"), opinions, "mood", group)
-    assert len(fits) == 1 and stage.subjects(opinions) == "known"
+    kept.fold_posterior(tmp_path, settings("elicitor"), opinions, "mood", group)
+    kept.fold_posterior(tmp_path, settings("elicitor"), opinions, "mood", group)
+    assert len(fits) == 1 and kept.subjects(opinions) == "known"
     hidden = opinions.present["stimulus"].isin(list(group)).values
     np.testing.assert_array_equal(known(fits[0]["opinions"], "mood"), ~hidden)
     assert fits[0]["opinions"].truth["mood"].dtype == table.truth["mood"].dtype

@@ -21,7 +21,7 @@ from bayesaffect.io import store
 from bayesaffect.io.opinions_write import write_table
 from bayesaffect.pipeline import apply
 from bayesaffect.pipeline import settings as study_settings
-from bayesaffect.pipeline.fuse import save_posterior
+from bayesaffect.pipeline.fits import save_posterior
 from bayesaffect.pipeline.releases import release, released
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import Layout, simulate_opinions, write_mahnob

@@ -13,7 +13,7 @@ from bayesaffect.evaluate import records
 from bayesaffect.io import store
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline import train as training
-from bayesaffect.pipeline.fuse import fold_posterior
+from bayesaffect.pipeline.fits import fold_posterior
 from bayesaffect.pipeline.opinions import with_trials
 from bayesaffect.pipeline.prepare import prepare
 from bayesaffect.pipeline.stages import commands

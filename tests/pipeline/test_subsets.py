@@ -10,7 +10,7 @@ from bayesaffect import fusion
 from bayesaffect.evaluate import baselines, scores
 from bayesaffect.pipeline.baselines import single
 from bayesaffect.pipeline.examination import subsets as module
-from bayesaffect.pipeline.fuse import fold_posterior
+from bayesaffect.pipeline.fits import fold_posterior
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.simulate import OpinionModel, simulate_opinions
 from bayesaffect.types import Predictive, Target

@@ -17,8 +17,9 @@ from bayesaffect.evaluate import baselines
 from bayesaffect.evaluate import robustness as scoring
 from bayesaffect.files import file_hash, key, write_text
 from bayesaffect.pipeline import train as training
-from bayesaffect.pipeline.fuse import LATE, fingerprint, fold_posterior, predictable
-from bayesaffect.pipeline.fuse import subjects as known_or_new
+from bayesaffect.pipeline.fits import LATE, fingerprint, fold_posterior
+from bayesaffect.pipeline.fits import subjects as known_or_new
+from bayesaffect.pipeline.opinions import predictable
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Trials
 from bayesaffect.uncertainty.crossfit import Execution
@@ -124,7 +125,7 @@ def fused(
     """Scores of late (or hybrid) fusion, trial by trial, on several versions of the same trials.
 
     Every trial is predicted by the fit that held out its group: its subject as somebody new where subjects are held
-    out, else as somebody known (`fuse.subjects`). The effects of new people are drawn from the same random numbers for
+    out, else as somebody known (`fits.subjects`). The effects of new people are drawn from the same random numbers for
     every version. Trials of a group before which nothing can be learnt from stay NaN.
 
     Returns

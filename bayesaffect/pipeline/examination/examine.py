@@ -17,7 +17,7 @@ from bayesaffect.pipeline.examination import robustness as robust
 from bayesaffect.pipeline.examination import scalp as scalps
 from bayesaffect.pipeline.examination import subsets as coalitions
 from bayesaffect.pipeline.examination.selective import selective
-from bayesaffect.pipeline.fuse import HYBRID, LATE
+from bayesaffect.pipeline.fits import HYBRID, LATE
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.pipeline.train import EARLY
 from bayesaffect.types import Opinions, Predictive, Trials

@@ -14,7 +14,7 @@ from bayesaffect.evaluate.robustness import ERROR, Estimate, average
 from bayesaffect.pipeline.examination import disturbed
 from bayesaffect.pipeline.examination.corrupt import KINDS, STRENGTHS, corrupt
 from bayesaffect.pipeline.examination.disturbed import Asked, Groups
-from bayesaffect.pipeline.fuse import HYBRID, LATE, asked_for, fingerprint
+from bayesaffect.pipeline.fits import HYBRID, LATE, asked_for, fingerprint
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Target, Trials
 

@@ -13,7 +13,7 @@ from bayesaffect import progress
 from bayesaffect.evaluate.robustness import average
 from bayesaffect.pipeline.examination import disturbed
 from bayesaffect.pipeline.examination.disturbed import Asked, Groups
-from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.fits import LATE
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.signals.eeg.electrodes import standard_labels
 from bayesaffect.signals.eeg.spectral import BANDS

@@ -14,8 +14,9 @@ from bayesaffect import __version__, fusion, progress, splits
 from bayesaffect.evaluate import baselines, coalitions, complementarity, importance, refitted
 from bayesaffect.files import atomic, key
 from bayesaffect.io import store
-from bayesaffect.pipeline.fuse import fingerprint, fold_posterior, predictable
-from bayesaffect.pipeline.fuse import subjects as known_or_new
+from bayesaffect.pipeline.fits import fingerprint, fold_posterior
+from bayesaffect.pipeline.fits import subjects as known_or_new
+from bayesaffect.pipeline.opinions import predictable
 from bayesaffect.pipeline.settings import Settings
 from bayesaffect.types import Opinions, Predictive, Target
 

@@ -19,7 +19,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash, write_json, write_text
 from bayesaffect.io import store
 from bayesaffect.pipeline.apply import check_fits, fitted_of, load_posteriors
-from bayesaffect.pipeline.fuse import LATE, asked_for, save_posterior
+from bayesaffect.pipeline.fits import LATE, asked_for, save_posterior
 from bayesaffect.pipeline.releases import frozen
 from bayesaffect.pipeline.releases.released import CARD, FORMAT, MANIFEST, MODELS, check_name
 from bayesaffect.pipeline.settings import LOSO, Settings

@@ -15,7 +15,7 @@ from bayesaffect.errors import InputError
 from bayesaffect.files import file_hash
 from bayesaffect.pipeline import settings as study_settings
 from bayesaffect.pipeline.apply import Predicted, fitted_of, load_posteriors, write_predictions
-from bayesaffect.pipeline.fuse import LATE
+from bayesaffect.pipeline.fits import LATE
 from bayesaffect.pipeline.opinions import of_new, with_trials
 from bayesaffect.pipeline.prepare import prepare
 from bayesaffect.pipeline.releases import frozen

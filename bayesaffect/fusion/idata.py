@@ -123,6 +123,13 @@ def modalities_of(result) -> tuple[str, ...]:
     return tuple(str(m) for m in result["posterior"]["modality"].values)
 
 
+def check_target(result, target: str) -> Target:
+    """The target of a fit; raises `InputError` where it is another one than ``target``."""
+    if (fitted := target_of(result)).name != target:
+        raise InputError(f"this posterior is of {fitted.name!r}, not of {target!r}")
+    return fitted
+
+
 def check_modalities(result, opinions: Opinions):
     """Raise `InputError` where opinions have other modalities than a fit, or the same in another order."""
     if (fitted := modalities_of(result)) != opinions.modalities:

@@ -62,9 +62,7 @@ def predict(
     """
     if subjects not in ("population", "known"):
         raise InputError(f"subjects is {subjects!r}", remedy="choose 'population' or 'known'")
-    kind = idata.target_of(posterior)
-    if kind.name != target:
-        raise InputError(f"this posterior is of {kind.name!r}, not of {target!r}")
+    kind = idata.check_target(posterior, target)
     idata.check_modalities(posterior, opinions)
     names = CONTINUOUS if kind.kind == "continuous" else CATEGORICAL
     names = read(posterior["posterior"], names) + likelihoods.extra(likelihoods.of_fit(posterior))

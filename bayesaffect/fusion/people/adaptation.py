@@ -66,8 +66,7 @@ def adapt(posterior, opinions: Opinions, *, target: str, seed: int, subject: str
 
 def check(posterior, opinions: Opinions, target: str, subject: str | None) -> str:
     """The name of the one subject; refuses what `adapt` refuses."""
-    if (fitted := idata.target_of(posterior).name) != target:
-        raise InputError(f"this posterior is of {fitted!r}, not of {target!r}")
+    idata.check_target(posterior, target)
     idata.check_modalities(posterior, opinions)
     if hybrid_prediction.is_hybrid(posterior):
         raise InputError("a hybrid fit cannot be adapted", remedy="adapt the late fit of the same opinions")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from bayesaffect.errors import InputError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 console = Console()
 LISTED = 8
+UNLIMITED = 10_000
 
 
 def say(*lines: str):
@@ -46,14 +49,33 @@ def folder(path: Path) -> Path:
     return path
 
 
-def table(frame: pd.DataFrame, title: str) -> Table:
-    """A data frame for the terminal; the first column stands left, numbers stand right."""
-    out = Table(title=title, title_justify="left", title_style="bold")
+def print_table(frame: pd.DataFrame, title: str):
+    """A data frame for the terminal; the first column stands left, numbers right.
+
+    Where the terminal is too narrow, intervals stand below their values, and columns closer, before words are broken.
+    """
+    beside = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    below = [[cell.replace(" [", "\n[") for cell in row] for row in beside]
+    unlimited = console.options.update(width=UNLIMITED)
+    for rows, gap in ((beside, 2), (below, 2), (below, 1)):
+        out = _laid(frame, title, rows, gap)
+        if Measurement.get(console, unlimited, out).maximum <= console.width:
+            break
+    console.print("", out)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.{1 if abs(value) >= 100 else 3}f}" if isinstance(value, float) else str(value)
+
+
+def _laid(frame: pd.DataFrame, title: str, rows: list[list[str]], gap: int) -> Table:
+    style = {"box": box.SIMPLE_HEAD, "show_edge": False, "padding": (0, gap - 1, 0, 0), "pad_edge": False}
+    out = Table(title=title, title_justify="left", title_style="bold", **style)
     for k, name in enumerate(frame.columns):
         text = k == 0 or (frame[name].dtype == object and frame[name].astype(str).str.len().max() > 16)
         out.add_column(str(name), justify="left" if text else "right", overflow="fold")
-    for row in frame.itertuples(index=False):
-        out.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
+    for row in rows:
+        out.add_row(*row)
     return out
 
 

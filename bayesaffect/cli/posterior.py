@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import console, folder, say, table
+from bayesaffect.cli.output import console, folder, print_table, say
 from bayesaffect.errors import InputError
 
 Source = Annotated[
@@ -23,7 +23,7 @@ def weights(workspace: options.Existing):
     from bayesaffect.pipeline import weights as stage
 
     for target, frame in stage.tables(workspace).items():
-        console.print(table(frame, f"{target}: share in the fused posterior, median [90 % interval]"))
+        print_table(frame, f"{target}: share in the fused posterior, median [90 % interval]")
     say(
         f"the same in long form, per trial, and as a forest plot: {workspace / 'fusion' / 'weights_<target>.csv'}, "
         "_trials.csv, .png, .pdf"
@@ -96,7 +96,7 @@ def adapt(workspace: options.Existing, source: Source, jobs: options.Jobs = 1):
     settings = _settings(workspace)
     with progress.shown(console):
         frame = stage.adapt(workspace, settings, source, jobs=jobs)
-    console.print(table(frame, "weight of each modality for a new person -> for this person (medians)"))
+    print_table(frame, "weight of each modality for a new person -> for this person (medians)")
     if (frame["khat"] > 0.7).any():
         say("k-hat above 0.7: these labels are unlike what the fit expects; fit again with the person in the study")
     say(f"next: bayesaffect predict {workspace} SOURCE OUT")
@@ -113,8 +113,8 @@ def compare(
     with progress.shown(console):
         found = stage.compare(workspace, settings, by=by)
     for target, compared in found.items():
-        console.print(table(compared.loo, f"{target}: PSIS-LOO of fits to everybody, by {by}"))
-        console.print(table(compared.scores, f"{target}: people held out, 90 % intervals over subjects"))
+        print_table(compared.loo.drop(columns="scale"), f"{target}: PSIS-LOO of fits to everybody, by {by}")
+        print_table(compared.scores, f"{target}: people held out, 90 % intervals over subjects")
         say(*compared.sentences)
     say(f"tables: {workspace / 'fusion' / 'comparison_<target>_<loo|scores>.csv'}")
 

@@ -9,7 +9,7 @@ import typer
 
 from bayesaffect import progress
 from bayesaffect.cli import options
-from bayesaffect.cli.output import console, folder, say, table
+from bayesaffect.cli.output import console, folder, print_table, say
 
 Models = Annotated[Path, typer.Option("--models", help="Folder of releases.")]
 
@@ -40,4 +40,4 @@ def models(models: Models = Path("models")):
     if found.empty:
         say(f"no releases in {models}; make one: bayesaffect release WORKSPACE NAME")
         return
-    console.print(table(found, f"releases in {models}"))
+    print_table(found, f"releases in {models}")

@@ -55,9 +55,7 @@ def test_stress_predict_networks_alone_against_baselines_on_features(stress):
 
 def test_crema_d_votes_of_raters_on_voice_and_face(real_data, tmp_path):
     run("opinions", "crema-d", real_data("crema_d"), tmp_path / "votes.csv")
-    run(
-        "fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 10, "--draws", 400, "--chains", 2, "--no-robustness"
-    )
+    run("fuse", tmp_path / "votes.csv", tmp_path / "ws", "--folds", 5, "--draws", 400, "--chains", 2, "--no-robustness")
     late = scores(tmp_path / "ws")["late"].xs("emotion", level="target")
     assert late["accuracy"] >= 0.76 and late["nll"] <= 0.63 and late["ece"] <= 0.025
 
@@ -69,7 +67,7 @@ def test_epic_seven_models_of_valence_and_arousal(real_data, tmp_path):
         tmp_path / "experts.csv",
         tmp_path / "ws",
         "--folds",
-        5,
+        3,
         "--draws",
         400,
         "--chains",

@@ -13,7 +13,7 @@ from bayesaffect.io import published
 from bayesaffect.splits import grouped
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.statistical]
-FOLDS = 10
+FOLDS = 6
 
 
 @pytest.fixture(scope="module")

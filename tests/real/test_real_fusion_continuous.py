@@ -38,7 +38,7 @@ def merged(parts):
 def scored(epic):
     """Scores file by file, of a person's files together, and of ridge: everybody fused by fits without them."""
     opinions, folder = epic
-    groups = grouped(opinions.subject.values, 10, seed=1)
+    groups = grouped(opinions.subject.values, 6, seed=1)
     who = opinions.subject.values
     alone, together = [], []
     for members in groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def score_table(
 def paired_difference(
     predictives: Mapping[str, Predictive],
     a: str,
-    b: str,
+    b: str | Sequence[str],
     *,
     truth: xr.Dataset,
     targets: tuple[Target, ...],
@@ -67,31 +67,39 @@ def paired_difference(
 ) -> pd.DataFrame:
     """Score of ``a`` minus score of ``b`` on the trials that both cover, subjects resampled jointly.
 
+    ``b`` : the other model, or several, each against ``a``; what is known of ``a`` is then worked out once.
+
     Columns a, b, target, score, value, low, high, trials, subjects; scores and units as in `score_table`.
     Negative is better for ``a`` in nll, brier, ece, rmse, crps and interval_score90. Intervals of calibration errors
     are moved as in `score_table`, not cut; noise raises the smaller error more, so few trials understate a difference.
     Raises `InputError` for an unknown model.
     """
-    if missing := [m for m in (a, b) if m not in predictives]:
+    rivals = [b] if isinstance(b, str) else list(b)
+    if missing := [m for m in (a, *rivals) if m not in predictives]:
         raise InputError(f"no model {missing}", remedy=f"there are {list(predictives)}")
-    rows = []
+    rows: dict[str, list[tuple]] = {rival: [] for rival in rivals}
     for target in targets:
-        first, second = (align(predictives[m], truth, target) for m in (a, b))
-        if first is None or second is None:
+        whole = align(predictives[a], truth, target)
+        if whole is None:
             continue
-        common, left, right = np.intersect1d(first.trial, second.trial, return_indices=True)
-        if not common.size:
-            continue
-        first, second = take(first, left), take(second, right)
-        names, group = np.unique(first.subject, return_inverse=True)
-        counts = resample_counts(names.size, resamples, seed)
-        ours, theirs = statistics(first, target, group), statistics(second, target, group)
-        for score in ours:
-            value, low, high = interval(
-                lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level, debias=score in INFLATED
-            )
-            rows.append((a, b, target.name, score, value, low, high, common.size, names.size))
-    return pd.DataFrame(rows, columns=["a", "b", *SCORES[1:]])
+        known = {}
+        for rival in rivals:
+            other = align(predictives[rival], truth, target)
+            common, left, right = np.intersect1d(whole.trial, [] if other is None else other.trial, return_indices=True)
+            if not common.size:
+                continue
+            first, second = take(whole, left), take(other, right)
+            names, group = np.unique(first.subject, return_inverse=True)
+            counts = resample_counts(names.size, resamples, seed)
+            if (trials := left.tobytes()) not in known:
+                known[trials] = statistics(first, target, group)
+            ours, theirs = known[trials], statistics(second, target, group)
+            for score in ours:
+                value, low, high = interval(
+                    lambda c, f=ours[score], g=theirs[score]: f(c) - g(c), counts, level, debias=score in INFLATED
+                )
+                rows[rival].append((a, rival, target.name, score, value, low, high, common.size, names.size))
+    return pd.DataFrame([row for found in rows.values() for row in found], columns=["a", "b", *SCORES[1:]])
 
 
 def difference(table: pd.DataFrame, a: str, b: str, target: str, score: str = "nll") -> pd.Series | None:

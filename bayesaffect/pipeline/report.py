@@ -94,14 +94,9 @@ def report(workspace: Path, settings: Settings, evidence: Evidence, *, command: 
         tested = evidence.fused.late.trial.values
         models, singles = (_of(tested, each) for each in (models, singles))
         opinions = opinions.select(np.isin(opinions.present["trial"].values, tested))
-    differences = pd.concat(
-        [
-            paired_difference(models, LATE, rival, truth=opinions.truth, targets=opinions.targets, seed=settings.seed)
-            for rival in models
-            if rival != LATE
-        ],
-        ignore_index=True,
-    )
+    rivals = [name for name in models if name != LATE]
+    known = {"truth": opinions.truth, "targets": opinions.targets, "seed": settings.seed}
+    differences = paired_difference(models, LATE, rivals, **known)
     examined = examine(
         workspace, settings, evidence.opinions, evidence.groups, models=models, singles=singles, trials=evidence.trials
     )

@@ -180,6 +180,19 @@ def test_paired_difference_uses_common_trials():
         summary.paired_difference(models, "a", "c", truth=truth, targets=(VALENCE,), seed=0)
 
 
+def test_several_rivals_at_once_are_as_each_alone():
+    """Rivals that cover the same trials, others, in another order, and one that says nothing of a target."""
+    whole, truth = study()
+    rows = np.arange(whole.trial.size)
+    silent = Predictive((VALENCE,), whole.subject, whole.mean, whole.variance)
+    models = {"a": whole, "b": whole.select(rows[::-1]), "c": whole.select(rows[10:70]), "d": silent}
+    options = {"truth": truth, "targets": whole.targets, "seed": 0, "resamples": 30}
+    got = summary.paired_difference(models, "a", ["b", "c", "d"], **options)
+    alone = pd.concat([summary.paired_difference(models, "a", b, **options) for b in "bcd"], ignore_index=True)
+    pd.testing.assert_frame_equal(got, alone)
+    assert got.groupby("b").trials.max().to_dict() == {"b": rows.size, "c": 60, "d": rows.size}
+
+
 def test_interval_of_a_difference_of_calibration_errors_surrounds_it(study_of):
     """Resampling inflates the smaller error more: not moved back, the interval leans towards no difference."""
     good, truth = study_of(subjects=12, trials=20, seed=1)

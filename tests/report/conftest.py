@@ -77,8 +77,8 @@ def synthetic(targets, modalities, subjects, trials, *, seed, draws=12, omission
     )
     known = {"truth": findings.truth, "targets": findings.targets, "seed": 0, "resamples": 200}
     scores = score_table(predictives, **known)
-    pairs = [paired_difference(predictives, "late", b, **known) for b in predictives if b != "late"]
-    return replace(findings, scores=scores, differences=pd.concat(pairs, ignore_index=True))
+    differences = paired_difference(predictives, "late", [b for b in predictives if b != "late"], **known)
+    return replace(findings, scores=scores, differences=differences)
 
 
 def _truth(target, n, rng):

@@ -59,11 +59,12 @@ def test_measures_of_the_wristband_are_in_raw_units(listing, recording):
     assert np.isnan(told.sel(feature="bvp_lf_power_ms2")).all()  # windows of 60 s
 
 
-def test_an_hour_is_measured_in_seconds_and_heart_rates_agree(listing, recording):
+def test_an_hour_is_measured_in_seconds_and_heart_rates_agree(listing, recording, slowness):
     windows = [(s.start, s.stop) for s in recording.segments]
-    began = time.perf_counter()
+    slow, began = slowness(), time.process_time()
     blocks = {m: extract_block(recording.signals, windows, names=n, rate=4.0) for m, n in listing.modalities.items()}
-    assert time.perf_counter() - began < 6
+    took = time.process_time() - began
+    assert took < 6 * max(slow, slowness())
     assert all(block.present.mean() > 0.95 for block in blocks.values())
     table = blocks["cardiac"].data["features"]
     ours, theirs = (table.sel(feature=name).values for name in ("bvp_heart_rate", "heart_rate_mean"))

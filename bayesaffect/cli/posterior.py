@@ -113,7 +113,7 @@ def compare(
     with progress.shown(console):
         found = stage.compare(workspace, settings, by=by)
     for target, compared in found.items():
-        print_table(compared.loo.drop(columns="scale"), f"{target}: PSIS-LOO of fits to everybody, by {by}")
+        print_table(compared.loo, f"{target}: PSIS-LOO of fits to everybody, by {by}")
         print_table(compared.scores, f"{target}: people held out, 90 % intervals over subjects")
         say(*compared.sentences)
     say(f"tables: {workspace / 'fusion' / 'comparison_<target>_<loo|scores>.csv'}")

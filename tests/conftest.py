@@ -1,7 +1,6 @@
 """Fixtures shared by all tests."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,3 @@ def real_data():
         return path
 
     return folder
-
-
-@pytest.fixture
-def slowness():
-    """``slowness()``: how many times slower than usual this processor is at the moment, 1 if it is not.
-
-    Limits of time were set where ten million additions take 0.6 s; beside busy neighbours they have taken 1.6 s.
-    """
-
-    def measured() -> float:
-        start, total = time.process_time(), 0
-        for k in range(2_000_000):
-            total += k
-        return max(1.0, (time.process_time() - start) / 0.12)
-
-    return measured

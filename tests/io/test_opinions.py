@@ -137,7 +137,7 @@ def test_byte_order_mark_and_blank_lines(tmp_path):
     assert got.present.sizes["trial"] == 2
 
 
-def test_many_rows_are_quick(tmp_path, slowness):
+def test_many_rows_are_quick(tmp_path):
     rng = np.random.default_rng(0)
     prob = rng.dirichlet(np.ones(6), 30_000)
     frame = pd.DataFrame(
@@ -147,8 +147,7 @@ def test_many_rows_are_quick(tmp_path, slowness):
     frame = frame.assign(truth="c", mean_v=prob[:, 0], var_v=1.5, low_v=0, high_v=1)
     frame = pd.concat([frame, pd.DataFrame(prob, columns=[f"p_{c}" for c in "abcdef"])], axis=1)
     frames.write_frame(frame, tmp_path / "t.csv")
-    slow, start = slowness(), time.process_time()
+    start = time.process_time()
     got = door.read_table(tmp_path / "t.csv")
-    took = time.process_time() - start
-    assert took < 1.5 * max(slow, slowness())  # 100,000 rows took 1.2 s of processor time
+    assert time.process_time() - start < 1.5  # 100,000 rows took 1.2 s of processor time
     assert got.present.sizes["trial"] == 15_000

@@ -59,12 +59,11 @@ def test_measures_of_the_wristband_are_in_raw_units(listing, recording):
     assert np.isnan(told.sel(feature="bvp_lf_power_ms2")).all()  # windows of 60 s
 
 
-def test_an_hour_is_measured_in_seconds_and_heart_rates_agree(listing, recording, slowness):
+def test_an_hour_is_measured_in_seconds_and_heart_rates_agree(listing, recording):
     windows = [(s.start, s.stop) for s in recording.segments]
-    slow, began = slowness(), time.process_time()
+    began = time.perf_counter()
     blocks = {m: extract_block(recording.signals, windows, names=n, rate=4.0) for m, n in listing.modalities.items()}
-    took = time.process_time() - began
-    assert took < 6 * max(slow, slowness())
+    assert time.perf_counter() - began < 6
     assert all(block.present.mean() > 0.95 for block in blocks.values())
     table = blocks["cardiac"].data["features"]
     ours, theirs = (table.sel(feature=name).values for name in ("bvp_heart_rate", "heart_rate_mean"))

@@ -191,12 +191,11 @@ def test_the_folder_of_the_data_is_not_told(affect, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_full_size_study_has_its_figures_in_time_and_in_8_mb(full_size, tmp_path, slowness):
-    """Time is that of the processor, so that waiting for neighbours does not count."""
-    slow, start = slowness(), time.process_time()
+def test_a_full_size_study_has_its_figures_in_time_and_in_8_mb(full_size, tmp_path):
+    """Time is that of the processor, so that neighbours do not count."""
+    start = time.process_time()
     page = write_report(full_size, tmp_path)
-    took = time.process_time() - start
-    assert took < 60 * max(slow, slowness())
+    assert time.process_time() - start < 60
     assert page.stat().st_size < 8e6
     names = {re.sub(r"_(valence|arousal|emotion)$", "", p.stem) for p in (tmp_path / "figures").glob("*.png")}
     assert len(names) >= 15
